@@ -1,0 +1,18 @@
+//! The models: synchronous mathematics on patches. No tokio, no store, no file of configuration.
+//!
+//! Listed in the order: what a model is, the methods, what feeds and trains them.
+
+pub mod reconstructor;
+pub mod seed;
+pub mod baseline;
+#[cfg(feature = "torch")]
+pub mod lsd_ebm;
+#[cfg(feature = "torch")]
+pub mod weights;
+#[cfg(feature = "torch")]
+pub mod train;
+pub mod augment;
+pub mod degrade;
+pub mod phantom;
+
+pub use reconstructor::{Chain, ModelConf, ModelError, Reconstructor, open};

@@ -1,0 +1,157 @@
+//! What a model is to the rest of the world, and the one list of models.
+
+use schemas::{ModelIdentity, Patch, Reconstruction};
+use serde::{Deserialize, Serialize};
+
+use crate::baseline::Identity;
+
+/// Which models, in which state: section `[model]` of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelConf {
+    /// Names of the models that a patch goes through, in order.
+    pub chain: Vec<String>,
+    /// Weights of the chain's network: `shipped`, a path or an object's URL.
+    pub weights: String,
+    /// Diffusion levels to walk (Algorithm 2's T); 0 decodes the encoder's latent directly.
+    pub steps: u32,
+    /// Samples drawn per vertebra.
+    pub samples: u32,
+}
+
+impl Default for ModelConf {
+    fn default() -> Self {
+        Self { chain: vec!["lsd_ebm".to_owned()], weights: "shipped".to_owned(), steps: 1, samples: 1 }
+    }
+}
+
+/// Why a model could not do its part.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// No model of that name in [`open`]'s list.
+    #[error("expected a model name ({known}), found {found:?}")]
+    Unknown {
+        /// The names there are.
+        known: String,
+        /// The name asked for.
+        found: String,
+    },
+    /// The configuration asks for what the model cannot do.
+    #[error("{0}")]
+    Conf(String),
+    /// The weights are not what the model needs.
+    #[error("weights: {0}")]
+    Weights(String),
+    /// The device is not there.
+    #[error("device: {0}")]
+    Device(String),
+    /// The patch is not of the size the model was made for.
+    #[error("expected a patch of {expected:?} voxels, found {found:?}")]
+    Shape {
+        /// Voxels along each axis.
+        expected: [usize; 3],
+        /// Voxels along each axis.
+        found: [usize; 3],
+    },
+    /// Memory of the device gave out: halve the batch and try again.
+    #[error("memory gave out: {0}")]
+    Exhausted(String),
+    /// The Langevin chain left the finite numbers.
+    #[error("the Langevin chain diverged at level {level}: expected finite latents below {bound}, found {found}")]
+    Diverged {
+        /// Diffusion level.
+        level: usize,
+        /// Largest magnitude let pass.
+        bound: f64,
+        /// Largest magnitude found (NaN included).
+        found: f64,
+    },
+    /// libtorch said no.
+    #[error("libtorch: {0}")]
+    Torch(String),
+}
+
+/// A model: degraded patches in, restored patches out, a pure function of patch and seed.
+///
+/// A worker thread owns it: it need not be `Send`.
+pub trait Reconstructor {
+    /// Returns one reconstruction a patch, in order; `seeds` has one entry a patch.
+    ///
+    /// # Errors
+    /// The batch as a whole failed; a caller finds the culprit by going through it one by one.
+    fn reconstruct(&mut self, batch: &[Patch], seeds: &[u64]) -> Result<Vec<Reconstruction>, ModelError>;
+}
+
+/// Models that a patch goes through one after another.
+pub struct Chain {
+    models: Vec<Box<dyn Reconstructor>>,
+    identity: ModelIdentity,
+}
+
+/// Names of the models, as `model.chain` takes them.
+pub const MODELS: [&str; 2] = ["identity", "lsd_ebm"];
+
+/// Builds the chain that `conf` names on `device` (`cpu`, `cuda:0`) from the bytes of its weights.
+///
+/// # Errors
+/// An unknown name, unfit weights, or a device that is not there.
+pub fn open(conf: &ModelConf, weights: Option<&[u8]>, device: &str) -> Result<Chain, ModelError> {
+    let mut models: Vec<Box<dyn Reconstructor>> = Vec::new();
+    let mut version = "none".to_owned();
+    let mut sha256 = String::new();
+    for name in &conf.chain {
+        match name.as_str() {
+            "identity" => models.push(Box::new(Identity)),
+            #[cfg(feature = "torch")]
+            "lsd_ebm" => {
+                let bytes = weights.unwrap_or(crate::weights::SHIPPED);
+                let model = crate::lsd_ebm::LsdEbm::open(bytes, conf, device)?;
+                version = model.version().to_owned();
+                sha256 = crate::weights::sha256_hex(bytes);
+                models.push(Box::new(model));
+            }
+            found => {
+                return Err(ModelError::Unknown { known: MODELS.join(", "), found: found.to_owned() });
+            }
+        }
+    }
+    if models.is_empty() {
+        return Err(ModelError::Conf("model.chain: expected at least one model, found none".to_owned()));
+    }
+    #[cfg(not(feature = "torch"))]
+    let _ = (weights, device);
+    let identity = ModelIdentity {
+        chain: conf.chain.clone(),
+        model_version: version,
+        weights_sha256: sha256,
+        steps: conf.steps,
+        samples: conf.samples,
+    };
+    Ok(Chain { models, identity })
+}
+
+impl Chain {
+    /// Returns what the tables say of this chain.
+    pub fn identity(&self) -> &ModelIdentity {
+        &self.identity
+    }
+}
+
+impl Reconstructor for Chain {
+    fn reconstruct(&mut self, batch: &[Patch], seeds: &[u64]) -> Result<Vec<Reconstruction>, ModelError> {
+        let mut models = self.models.iter_mut();
+        let Some(first) = models.next() else {
+            return Err(ModelError::Conf("an empty chain".to_owned()));
+        };
+        let mut results = first.reconstruct(batch, seeds)?;
+        for model in models {
+            let between: Vec<Patch> = results
+                .into_iter()
+                .zip(batch)
+                .map(|(result, patch)| Patch { mask: result.mask, affine: patch.affine })
+                .collect();
+            results = model.reconstruct(&between, seeds)?;
+        }
+        Ok(results)
+    }
+}

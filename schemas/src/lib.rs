@@ -1,0 +1,16 @@
+//! The nouns of spinestream: cases, volumes, vertebrae, payloads and rows. This crate does nothing by itself.
+//!
+//! Listed in the order in which a case meets them.
+
+pub mod case;
+pub mod labels;
+pub mod volume;
+pub mod vertebra;
+pub mod payload;
+pub mod rows;
+
+pub use case::{Case, CaseId, Failure, Fault, FaultKind, ObjectUrl, Outcome, Spent};
+pub use labels::{LabelScheme, LabelTable};
+pub use payload::{Cropped, Decoded, Evaluated, Fetched, Listed, Reconstructed};
+pub use vertebra::{Flag, Level, ModelIdentity, Patch, Reconstruction, Scores};
+pub use volume::{Affine, LabelMap, Volume};

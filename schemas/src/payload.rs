@@ -1,0 +1,190 @@
+//! What a case is after each stage: payloads say what a thing now is, stages what they do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::case::{Fault, ObjectUrl};
+use crate::labels::LabelScheme;
+use crate::vertebra::{Flags, Level, ModelIdentity, Patch, Reconstruction, Scores};
+use crate::volume::{Grid, LabelMap};
+
+/// A mask that the manifest names, and how its labels are to be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The object, or the prefix for [`LabelScheme::Classes`].
+    pub url: ObjectUrl,
+    /// Label scheme.
+    pub scheme: LabelScheme,
+}
+
+/// A case as the manifest lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Pseudonym of the person, for splits.
+    pub person: String,
+    /// Seed of the case: from the run's seed and the case's id.
+    pub seed: u64,
+    /// The thick-slice mask to restore.
+    pub mask: Named,
+    /// The paired CT mask.
+    pub reference: Option<Named>,
+    /// The image the mask was drawn on; kept for the `segment` stage to come, not read yet.
+    pub image: Option<ObjectUrl>,
+}
+
+/// One object's bytes.
+#[derive(Debug, Clone)]
+pub struct FetchedObject {
+    /// Level that the object's name states; only for [`LabelScheme::Classes`].
+    pub level: Option<Level>,
+    /// Header and data of a single file, or the header of a pair.
+    pub bytes: Bytes,
+    /// The other half of a `.hdr`/`.img` pair.
+    pub pair: Option<Bytes>,
+}
+
+/// One mask's objects.
+#[derive(Debug, Clone)]
+pub struct FetchedMask {
+    /// Label scheme.
+    pub scheme: LabelScheme,
+    /// One object, or one a class.
+    pub objects: Vec<FetchedObject>,
+}
+
+/// A case whose bytes are here.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// Pseudonym of the person.
+    pub person: String,
+    /// Seed of the case.
+    pub seed: u64,
+    /// The mask to restore.
+    pub mask: FetchedMask,
+    /// The paired CT mask.
+    pub reference: Option<FetchedMask>,
+    /// Bytes read from the store.
+    pub bytes_read: u64,
+}
+
+/// A label map and how to read it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Labelled {
+    /// Label scheme.
+    pub scheme: LabelScheme,
+    /// The label map.
+    pub map: LabelMap,
+}
+
+/// A case whose volumes are known.
+#[derive(Debug, Clone)]
+pub struct Decoded {
+    /// Pseudonym of the person.
+    pub person: String,
+    /// Seed of the case.
+    pub seed: u64,
+    /// The mask to restore.
+    pub mask: Labelled,
+    /// The paired CT mask.
+    pub reference: Option<Labelled>,
+    /// Bytes read from the store.
+    pub bytes_read: u64,
+}
+
+/// One vertebra cut out of its scan.
+#[derive(Debug, Clone)]
+pub struct CroppedVertebra {
+    /// Its level.
+    pub level: Level,
+    /// Its number in the input's label map.
+    pub label: u16,
+    /// The input mask in its cube.
+    pub input: Patch,
+    /// The reference on the same grid.
+    pub reference: Option<Patch>,
+    /// Centre of the label's bounding box, RAS mm.
+    pub centre_mm: [f64; 3],
+    /// Volume of the label in the scan itself, mm³.
+    pub source_volume_mm3: f64,
+    /// What is worth knowing.
+    pub flags: Flags,
+}
+
+/// A case cut into vertebrae.
+#[derive(Debug, Clone)]
+pub struct Cropped {
+    /// Pseudonym of the person.
+    pub person: String,
+    /// Seed of the case.
+    pub seed: u64,
+    /// The scan's grid, to put results back.
+    pub grid: Grid,
+    /// From the head down.
+    pub vertebrae: Vec<CroppedVertebra>,
+    /// Bytes read from the store.
+    pub bytes_read: u64,
+}
+
+/// One vertebra with what the model made of it.
+#[derive(Debug, Clone)]
+pub struct ReconstructedVertebra {
+    /// The vertebra as cut.
+    pub cropped: CroppedVertebra,
+    /// Seed of its chain.
+    pub seed: u64,
+    /// The reconstruction, or why there is none: a vertebra can fail alone.
+    pub reconstruction: Result<Reconstruction, Fault>,
+    /// Time in the model, waiting included.
+    pub elapsed: Duration,
+    /// Patches in the micro-batch it went through in.
+    pub batch: u32,
+}
+
+/// A case whose vertebrae went through the model.
+#[derive(Debug, Clone)]
+pub struct Reconstructed {
+    /// Pseudonym of the person.
+    pub person: String,
+    /// Seed of the case.
+    pub seed: u64,
+    /// The scan's grid.
+    pub grid: Grid,
+    /// From the head down.
+    pub vertebrae: Vec<ReconstructedVertebra>,
+    /// Which models made them.
+    pub model: Arc<ModelIdentity>,
+    /// Bytes read from the store.
+    pub bytes_read: u64,
+}
+
+/// One vertebra with its metrics.
+#[derive(Debug, Clone)]
+pub struct EvaluatedVertebra {
+    /// The vertebra and its reconstruction.
+    pub reconstructed: ReconstructedVertebra,
+    /// Metrics of the input against the reference; `None` without a reference to compare with.
+    pub input: Option<Scores>,
+    /// Metrics of the reconstruction against the reference.
+    pub reconstruction: Option<Scores>,
+    /// The flags of the crop and what the comparison adds.
+    pub flags: Flags,
+}
+
+/// A case that is ready to be written.
+#[derive(Debug, Clone)]
+pub struct Evaluated {
+    /// Pseudonym of the person.
+    pub person: String,
+    /// Seed of the case.
+    pub seed: u64,
+    /// The scan's grid.
+    pub grid: Grid,
+    /// From the head down.
+    pub vertebrae: Vec<EvaluatedVertebra>,
+    /// Which models made them.
+    pub model: Arc<ModelIdentity>,
+    /// Bytes read from the store.
+    pub bytes_read: u64,
+}

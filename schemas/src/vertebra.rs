@@ -1,0 +1,151 @@
+//! One vertebra: its level, its cube of voxels, what the model made of it and how well.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use ndarray::Array3;
+use serde::{Deserialize, Serialize};
+
+use crate::volume::Affine;
+
+/// A lumbar level. L6 is the surplus vertebra that some people have; it is data, never inferred from order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the levels themselves")]
+pub enum Level {
+    L1,
+    L2,
+    L3,
+    L4,
+    L5,
+    L6,
+}
+
+impl Level {
+    /// Every level, from the head down.
+    pub const ALL: [Self; 6] = [Self::L1, Self::L2, Self::L3, Self::L4, Self::L5, Self::L6];
+
+    /// Returns the name in tables and file names.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::L1 => "L1",
+            Self::L2 => "L2",
+            Self::L3 => "L3",
+            Self::L4 => "L4",
+            Self::L5 => "L5",
+            Self::L6 => "L6",
+        }
+    }
+
+    /// Returns the position from the head, L1 = 0.
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Level {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|level| level.as_str().eq_ignore_ascii_case(text));
+        found.ok_or_else(|| format!("expected a level L1 to L6, found {text:?}"))
+    }
+}
+
+/// What is worth knowing of a vertebra besides its numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Flag {
+    /// The label touches the border of the scan: part of the vertebra may lie outside.
+    TouchesBorder,
+    /// The label reaches the border of the cube, or past it.
+    TouchesCube,
+    /// The label falls into more than one piece (26-connected).
+    Fragments,
+    /// There is a reference, but not of this level.
+    ReferenceWithoutLevel,
+    /// The reference's label of this level does not meet the cube, or meets the input nowhere.
+    ReferenceElsewhere,
+    /// The reference's label reaches out of the cube, so that metrics see only a part of it.
+    ReferenceLeavesCube,
+    /// The reconstruction has no voxel.
+    ReconstructionEmpty,
+}
+
+impl Flag {
+    /// Returns the name in the tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TouchesBorder => "touches_border",
+            Self::TouchesCube => "touches_cube",
+            Self::Fragments => "fragments",
+            Self::ReferenceWithoutLevel => "reference_without_level",
+            Self::ReferenceElsewhere => "reference_elsewhere",
+            Self::ReferenceLeavesCube => "reference_leaves_cube",
+            Self::ReconstructionEmpty => "reconstruction_empty",
+        }
+    }
+}
+
+/// The flags of one vertebra, in a fixed order.
+pub type Flags = BTreeSet<Flag>;
+
+/// A cube of a binary mask: axes right, anterior, superior; C-contiguous; 1 = vertebra.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Patch {
+    /// 0 or 1 per voxel.
+    pub mask: Array3<u8>,
+    /// Voxel index → RAS mm.
+    pub affine: Affine,
+}
+
+impl Patch {
+    /// Returns the number of voxels set.
+    pub fn voxels(&self) -> usize {
+        self.mask.iter().filter(|value| **value != 0).count()
+    }
+
+    /// Returns the volume set, in mm³.
+    pub fn volume_mm3(&self) -> f64 {
+        self.voxels() as f64 * self.affine.voxel_volume_mm3()
+    }
+}
+
+/// Length of the pooled latent descriptor that every method gives.
+pub const LATENT_LENGTH: usize = 128;
+
+/// What a chain of models made of one patch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reconstruction {
+    /// 0 or 1 per voxel, on the patch's own grid.
+    pub mask: Array3<u8>,
+    /// Pooled latent of [`LATENT_LENGTH`] entries; `None` for methods without a latent.
+    pub latent: Option<Vec<f32>>,
+}
+
+/// Which models, in which state, made a reconstruction: equal for all rows of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ModelIdentity {
+    /// Names of the chain's models, in order.
+    pub chain: Vec<String>,
+    /// Version from the weights' metadata, of the last model.
+    pub model_version: String,
+    /// SHA-256 of the weights of the chain in hex; empty for methods without weights.
+    pub weights_sha256: String,
+    /// Diffusion levels walked.
+    pub steps: u32,
+    /// Samples drawn per vertebra.
+    pub samples: u32,
+}
+
+/// Names of the metrics, in the order of the tables' columns; units of length are in the name.
+pub const METRIC_NAMES: [&str; 11] =
+    ["dsc", "vs", "sen", "spec", "ppv", "npv", "nmi", "ck", "jaccard", "hd95_mm", "assd_mm"];
+
+/// One mask's metrics against the reference, in the order of [`METRIC_NAMES`]; `None` where undefined.
+pub type Scores = [Option<f64>; METRIC_NAMES.len()];
