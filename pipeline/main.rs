@@ -1,1 +1,142 @@
-fn main(){}
+//! The command line: arguments → configuration → verbs → exit code.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use spinestream::conf::Conf;
+use spinestream::{Exit, RunEnd, run, verbs};
+use stages::store::Stores;
+use tracing_subscriber::EnvFilter;
+
+/// Turns spine studies into reconstructed vertebrae and tables of numbers.
+#[derive(Debug, Parser)]
+#[command(name = "spinestream", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Debug, Args)]
+struct Common {
+    /// Configuration file (TOML); what it leaves out is the built-in default.
+    #[arg(long, global = true, value_name = "FILE")]
+    conf: Option<PathBuf>,
+    /// Sets one key, over file and environment: --set run.seed=7.
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    /// How log lines are written.
+    #[arg(long, global = true, value_enum, default_value_t = Log::Text)]
+    log: Log,
+    /// More of the log: -v debug, -vv trace.
+    #[arg(short, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Errors only.
+    #[arg(short, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Log {
+    /// For people.
+    Text,
+    /// For machines: one object a line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Runs a cohort: list → fetch → decode → crop → reconstruct → evaluate → write.
+    Run,
+    /// Writes a cohort manifest by walking a folder or bucket of masks.
+    Manifest(verbs::manifest::Arguments),
+    /// Shows what the decoder sees in a file, or the fault it would become.
+    Inspect(verbs::inspect::Arguments),
+    /// Makes a cohort of seeded phantom spines with thick-slice masks and references.
+    Phantom(verbs::phantom::Arguments),
+    /// Makes a thick-slice version of a mask, a pure function of mask, affine and seed.
+    Degrade(verbs::degrade::Arguments),
+    /// Trains a model on the masks of a manifest.
+    #[cfg(feature = "torch")]
+    Train,
+    /// Says what is set up, which device libtorch sees, and what to do.
+    Doctor,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(&cli.common);
+    match dispatch(&cli) {
+        Ok(exit) => ExitCode::from(exit as u8),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            let exit = error.downcast_ref::<RunEnd>().map_or(Exit::Usage, RunEnd::exit);
+            ExitCode::from(exit as u8)
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<Exit> {
+    let conf = conf(&cli.common)?;
+    let stores = Arc::new(Stores::default());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the async runtime")?;
+    runtime.block_on(async {
+        match &cli.verb {
+            Verb::Run => Ok(run::run(&conf, &stores, stop_signal()).await?),
+            Verb::Manifest(arguments) => verbs::manifest::manifest(arguments, &stores).await,
+            Verb::Inspect(arguments) => verbs::inspect::inspect(arguments, &conf, &stores).await,
+            Verb::Phantom(arguments) => verbs::phantom::phantom(arguments, &stores).await,
+            Verb::Degrade(arguments) => verbs::degrade::degrade(arguments, &conf, &stores).await,
+            #[cfg(feature = "torch")]
+            Verb::Train => verbs::train::train(&conf, &stores, stop_signal()).await,
+            Verb::Doctor => Ok(verbs::doctor::doctor(&conf)),
+        }
+    })
+}
+
+fn conf(common: &Common) -> Result<Conf> {
+    let text = match &common.conf {
+        Some(path) => Some(std::fs::read_to_string(path).with_context(|| format!("--conf {}", path.display()))?),
+        None => None,
+    };
+    // variables that are not UTF-8 cannot be ours
+    let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Conf::read(text.as_deref(), environment, &common.settings)
+}
+
+fn start_log(common: &Common) {
+    let level = match (common.quiet, common.verbose) {
+        (true, _) => "error",
+        (_, 0) => "warn,spinestream=info",
+        (_, 1) => "info,spinestream=debug,stages=debug,models=debug",
+        _ => "debug,spinestream=trace,stages=trace,models=trace",
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(level)).with_writer(std::io::stderr);
+    match common.log {
+        Log::Text => builder.with_target(false).init(),
+        Log::Json => builder.json().init(),
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM: no new case is taken, those in hand are finished. A second signal kills as ever.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupt = tokio::signal::ctrl_c();
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => {
+            let _ = interrupt.await;
+        }
+    }
+    eprintln!("stopping: cases in hand are finished, no new one is taken; start again to go on");
+}

@@ -1,1 +1,13 @@
+//! Whole runs, as a user would start them. One binary, a module a claim.
 
+mod support;
+
+mod bad_input;
+mod command_line;
+mod degradation;
+mod equal_tables;
+mod main_job;
+mod privacy;
+mod python;
+mod real_data;
+mod resume;

@@ -15,4 +15,6 @@ pub mod augment;
 pub mod degrade;
 pub mod phantom;
 
+#[cfg(feature = "torch")]
+pub use lsd_ebm::set_threads;
 pub use reconstructor::{Chain, ModelConf, ModelError, Reconstructor, open};

@@ -131,6 +131,11 @@ pub fn open(conf: &ModelConf, weights: Option<&[u8]>, device: &str) -> Result<Ch
 }
 
 impl Chain {
+    /// Returns a chain of these models under this identity.
+    pub fn of(models: Vec<Box<dyn Reconstructor>>, identity: ModelIdentity) -> Self {
+        Self { models, identity }
+    }
+
     /// Returns what the tables say of this chain.
     pub fn identity(&self) -> &ModelIdentity {
         &self.identity

@@ -47,7 +47,9 @@ pub enum CaseIdError {
     #[error("expected at most {CASE_ID_LONGEST} characters, found {0}")]
     TooLong(usize),
     /// A character outside the allowed set.
-    #[error("expected letters, digits, '.', '_' and '-' with a letter or digit first, found another character at position {0}")]
+    #[error(
+        "expected letters, digits, '.', '_' and '-' with a letter or digit first, found another character at position {0}"
+    )]
     BadCharacter(usize),
     /// Of the form `row-<n>`, which stands for rows without a usable id.
     #[error("expected an id not of the form row-<number>, which is kept for rows without a usable id")]
@@ -204,7 +206,11 @@ pub struct Fault {
 impl Fault {
     /// Makes a fault of any kind.
     pub fn new(kind: FaultKind, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, reason, message: message.into() }
+        Self {
+            kind,
+            reason,
+            message: message.into(),
+        }
     }
 
     /// Data that the manifest names is not there.

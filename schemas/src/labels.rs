@@ -32,11 +32,26 @@ pub enum LabelScheme {
 pub const BUILT_IN: [(&str, &[(u16, Level)]); 6] = {
     use Level::{L1, L2, L3, L4, L5, L6};
     [
-        ("verse", &[(20, L1), (21, L2), (22, L3), (23, L4), (24, L5), (25, L6)]),
-        ("totalsegmentator", &[(31, L1), (30, L2), (29, L3), (28, L4), (27, L5)]),
-        ("totalsegmentator-v1", &[(22, L1), (21, L2), (20, L3), (19, L4), (18, L5)]),
-        ("totalsegmentator-mr", &[(6, L1), (5, L2), (4, L3), (3, L4), (2, L5)]),
-        ("totalspineseg", &[(41, L1), (42, L2), (43, L3), (44, L4), (45, L5)]),
+        (
+            "verse",
+            &[(20, L1), (21, L2), (22, L3), (23, L4), (24, L5), (25, L6)],
+        ),
+        (
+            "totalsegmentator",
+            &[(31, L1), (30, L2), (29, L3), (28, L4), (27, L5)],
+        ),
+        (
+            "totalsegmentator-v1",
+            &[(22, L1), (21, L2), (20, L3), (19, L4), (18, L5)],
+        ),
+        (
+            "totalsegmentator-mr",
+            &[(6, L1), (5, L2), (4, L3), (3, L4), (2, L5)],
+        ),
+        (
+            "totalspineseg",
+            &[(41, L1), (42, L2), (43, L3), (44, L4), (45, L5)],
+        ),
         ("spider", &[(5, L1), (4, L2), (3, L3), (2, L4), (1, L5)]),
     ]
 };
@@ -54,10 +69,16 @@ impl LabelScheme {
     /// A message that lists the known names.
     pub fn named(name: &str, own: &BTreeMap<String, LabelTable>) -> Result<Self, String> {
         if let Some(table) = own.get(name) {
-            return Ok(Self::Table { name: name.to_owned(), table: table.clone() });
+            return Ok(Self::Table {
+                name: name.to_owned(),
+                table: table.clone(),
+            });
         }
         if let Some((_, labels)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
-            return Ok(Self::Table { name: name.to_owned(), table: labels.iter().copied().collect() });
+            return Ok(Self::Table {
+                name: name.to_owned(),
+                table: labels.iter().copied().collect(),
+            });
         }
         if let Some(level) = name.strip_prefix(BINARY_PREFIX) {
             return level.parse().map(Self::Binary);
@@ -70,7 +91,11 @@ impl LabelScheme {
         Err(format!(
             "expected a label scheme ({}, binary:<level>, {CLASSES}, or a [labels.NAME] table: {}), found another name",
             known.join(", "),
-            if tables.is_empty() { "none configured".to_owned() } else { tables.join(", ") },
+            if tables.is_empty() {
+                "none configured".to_owned()
+            } else {
+                tables.join(", ")
+            },
         ))
     }
 
@@ -104,7 +129,11 @@ mod tests {
     fn totalsegmentator_counts_downwards_and_verse_upwards() {
         let own = BTreeMap::new();
         let level = |scheme: &str, label: u16| {
-            LabelScheme::named(scheme, &own).expect("built in").table().get(&label).copied()
+            LabelScheme::named(scheme, &own)
+                .expect("built in")
+                .table()
+                .get(&label)
+                .copied()
         };
         assert_eq!(level("verse", 20), Some(Level::L1));
         assert_eq!(level("totalsegmentator", 31), Some(Level::L1));
@@ -117,7 +146,10 @@ mod tests {
     #[test]
     fn an_unknown_scheme_lists_the_known_ones_and_own_tables_come_first() {
         let message = LabelScheme::named("vrese", &BTreeMap::new()).expect_err("unknown");
-        assert!(message.contains("verse") && message.contains("binary:<level>"), "{message}");
+        assert!(
+            message.contains("verse") && message.contains("binary:<level>"),
+            "{message}"
+        );
         let own = BTreeMap::from([("site".to_owned(), LabelTable::from([(3, Level::L2)]))]);
         let scheme = LabelScheme::named("site", &own).expect("own table");
         assert_eq!(scheme.table().get(&3), Some(&Level::L2));

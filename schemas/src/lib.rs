@@ -4,13 +4,13 @@
 
 pub mod case;
 pub mod labels;
-pub mod volume;
-pub mod vertebra;
 pub mod payload;
 pub mod rows;
+pub mod vertebra;
+pub mod volume;
 
 pub use case::{Case, CaseId, Failure, Fault, FaultKind, ObjectUrl, Outcome, Spent};
 pub use labels::{LabelScheme, LabelTable};
-pub use payload::{Cropped, Decoded, Evaluated, Fetched, Listed, Reconstructed};
+pub use payload::{Cropped, Decoded, Evaluated, Fetched, Listed, Origin, Reconstructed, Written};
 pub use vertebra::{Flag, Level, ModelIdentity, Patch, Reconstruction, Scores};
 pub use volume::{Affine, LabelMap, Volume};

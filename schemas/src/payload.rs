@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::case::{Fault, ObjectUrl};
+use crate::case::{CaseId, Fault, ObjectUrl};
 use crate::labels::LabelScheme;
+use crate::rows::VertebraRow;
 use crate::vertebra::{Flags, Level, ModelIdentity, Patch, Reconstruction, Scores};
 use crate::volume::{Grid, LabelMap};
 
@@ -19,13 +20,24 @@ pub struct Named {
     pub scheme: LabelScheme,
 }
 
-/// A case as the manifest lists it.
+/// What a case is known by all the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct Origin {
+    /// Pseudonym of the case: names its files.
+    pub id: CaseId,
     /// Pseudonym of the person, for splits.
     pub person: String,
     /// Seed of the case: from the run's seed and the case's id.
     pub seed: u64,
+    /// Bytes read from the store so far.
+    pub bytes_read: u64,
+}
+
+/// A case as the manifest lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// What the case is known by.
+    pub origin: Origin,
     /// The thick-slice mask to restore.
     pub mask: Named,
     /// The paired CT mask.
@@ -57,16 +69,12 @@ pub struct FetchedMask {
 /// A case whose bytes are here.
 #[derive(Debug, Clone)]
 pub struct Fetched {
-    /// Pseudonym of the person.
-    pub person: String,
-    /// Seed of the case.
-    pub seed: u64,
+    /// What the case is known by.
+    pub origin: Origin,
     /// The mask to restore.
     pub mask: FetchedMask,
     /// The paired CT mask.
     pub reference: Option<FetchedMask>,
-    /// Bytes read from the store.
-    pub bytes_read: u64,
 }
 
 /// A label map and how to read it.
@@ -81,16 +89,12 @@ pub struct Labelled {
 /// A case whose volumes are known.
 #[derive(Debug, Clone)]
 pub struct Decoded {
-    /// Pseudonym of the person.
-    pub person: String,
-    /// Seed of the case.
-    pub seed: u64,
+    /// What the case is known by.
+    pub origin: Origin,
     /// The mask to restore.
     pub mask: Labelled,
     /// The paired CT mask.
     pub reference: Option<Labelled>,
-    /// Bytes read from the store.
-    pub bytes_read: u64,
 }
 
 /// One vertebra cut out of its scan.
@@ -115,16 +119,12 @@ pub struct CroppedVertebra {
 /// A case cut into vertebrae.
 #[derive(Debug, Clone)]
 pub struct Cropped {
-    /// Pseudonym of the person.
-    pub person: String,
-    /// Seed of the case.
-    pub seed: u64,
+    /// What the case is known by.
+    pub origin: Origin,
     /// The scan's grid, to put results back.
     pub grid: Grid,
     /// From the head down.
     pub vertebrae: Vec<CroppedVertebra>,
-    /// Bytes read from the store.
-    pub bytes_read: u64,
 }
 
 /// One vertebra with what the model made of it.
@@ -145,18 +145,14 @@ pub struct ReconstructedVertebra {
 /// A case whose vertebrae went through the model.
 #[derive(Debug, Clone)]
 pub struct Reconstructed {
-    /// Pseudonym of the person.
-    pub person: String,
-    /// Seed of the case.
-    pub seed: u64,
+    /// What the case is known by.
+    pub origin: Origin,
     /// The scan's grid.
     pub grid: Grid,
     /// From the head down.
     pub vertebrae: Vec<ReconstructedVertebra>,
     /// Which models made them.
     pub model: Arc<ModelIdentity>,
-    /// Bytes read from the store.
-    pub bytes_read: u64,
 }
 
 /// One vertebra with its metrics.
@@ -172,19 +168,24 @@ pub struct EvaluatedVertebra {
     pub flags: Flags,
 }
 
-/// A case that is ready to be written.
+/// A case with its metrics.
 #[derive(Debug, Clone)]
 pub struct Evaluated {
-    /// Pseudonym of the person.
-    pub person: String,
-    /// Seed of the case.
-    pub seed: u64,
+    /// What the case is known by.
+    pub origin: Origin,
     /// The scan's grid.
     pub grid: Grid,
     /// From the head down.
     pub vertebrae: Vec<EvaluatedVertebra>,
     /// Which models made them.
     pub model: Arc<ModelIdentity>,
-    /// Bytes read from the store.
-    pub bytes_read: u64,
+}
+
+/// A case whose volumes lie in the store: what is left of it are rows.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// What the case is known by.
+    pub origin: Origin,
+    /// From the head down.
+    pub vertebrae: Vec<VertebraRow>,
 }

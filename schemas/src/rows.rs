@@ -1,1 +1,97 @@
-//! Rows of the tables.
+//! Rows of the two tables and their columns: one list a table gives name, type, meaning and value of each.
+//!
+//! A change here changes the golden text in `schemas/tables/` and, if it is more than a nullable addition,
+//! [`SCHEMA_VERSION`].
+
+mod cases;
+mod column;
+mod vertebrae;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::{ArrowError, Schema, SchemaRef};
+
+pub use cases::{CaseRow, TIMED_STAGES};
+pub use vertebrae::VertebraRow;
+
+use column::Column;
+
+/// Version of the tables; in the file metadata under [`SCHEMA_KEY`].
+pub const SCHEMA_VERSION: &str = "1";
+
+/// Key of the schema's version in the file metadata.
+pub const SCHEMA_KEY: &str = "spinestream.schema";
+
+/// Key of a column's meaning in the field metadata.
+pub const DESCRIPTION_KEY: &str = "description";
+
+/// A row of one of the tables.
+pub trait Row: Sized + 'static {
+    /// Name of the table: its folder below `tables/`.
+    const TABLE: &'static str;
+
+    #[doc(hidden)]
+    fn columns() -> Vec<Column<Self>>;
+
+    /// Returns the pseudonym of the case the row belongs to.
+    fn case_id(&self) -> &str;
+
+    /// Returns the table's schema.
+    fn schema() -> SchemaRef {
+        let fields: Vec<_> = Self::columns().iter().map(Column::field).collect();
+        let metadata = HashMap::from([(SCHEMA_KEY.to_owned(), SCHEMA_VERSION.to_owned())]);
+        Arc::new(Schema::new_with_metadata(fields, metadata))
+    }
+
+    /// Returns the rows as one batch.
+    ///
+    /// # Errors
+    /// A column came out longer or shorter than the others, or null where it may not be.
+    fn batch(rows: &[Self]) -> Result<RecordBatch, ArrowError> {
+        let arrays = Self::columns().iter().map(|column| column.array(rows)).collect();
+        RecordBatch::try_new(Self::schema(), arrays)
+    }
+
+    /// Returns the columns as text: name, type, nullability and meaning, one a line.
+    fn print() -> String {
+        let mut text = format!("# table {} (schema version {SCHEMA_VERSION})\n", Self::TABLE);
+        for field in Self::schema().fields() {
+            let nullable = if field.is_nullable() { "null" } else { "not null" };
+            let meaning = field.metadata().get(DESCRIPTION_KEY).map_or("", String::as_str);
+            let line = format!("{}\t{}\t{nullable}\t{meaning}\n", field.name(), field.data_type());
+            text.push_str(&line);
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_are_as_printed() {
+        assert_eq!(CaseRow::print(), include_str!("../tables/cases.txt"));
+        assert_eq!(VertebraRow::print(), include_str!("../tables/vertebrae.txt"));
+    }
+
+    #[test]
+    fn a_table_without_rows_has_its_schema() {
+        let batch = VertebraRow::batch(&[]).expect("empty batch");
+        assert_eq!(batch.num_rows(), 0);
+        assert_eq!(batch.schema(), VertebraRow::schema());
+    }
+
+    #[test]
+    fn column_names_are_unique() {
+        for schema in [CaseRow::schema(), VertebraRow::schema()] {
+            let mut names: Vec<_> = schema.fields().iter().map(|field| field.name().clone()).collect();
+            names.sort();
+            let count = names.len();
+            names.dedup();
+            assert_eq!(names.len(), count);
+        }
+    }
+}

@@ -53,7 +53,9 @@ impl FromStr for Level {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|level| level.as_str().eq_ignore_ascii_case(text));
+        let found = Self::ALL
+            .into_iter()
+            .find(|level| level.as_str().eq_ignore_ascii_case(text));
         found.ok_or_else(|| format!("expected a level L1 to L6, found {text:?}"))
     }
 }
@@ -144,8 +146,9 @@ pub struct ModelIdentity {
 }
 
 /// Names of the metrics, in the order of the tables' columns; units of length are in the name.
-pub const METRIC_NAMES: [&str; 11] =
-    ["dsc", "vs", "sen", "spec", "ppv", "npv", "nmi", "ck", "jaccard", "hd95_mm", "assd_mm"];
+pub const METRIC_NAMES: [&str; 11] = [
+    "dsc", "vs", "sen", "spec", "ppv", "npv", "nmi", "ck", "jaccard", "hd95_mm", "assd_mm",
+];
 
 /// One mask's metrics against the reference, in the order of [`METRIC_NAMES`]; `None` where undefined.
 pub type Scores = [Option<f64>; METRIC_NAMES.len()];

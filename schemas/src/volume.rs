@@ -73,7 +73,8 @@ impl Affine {
             return None;
         }
         let m = &self.0;
-        let minor = |r0: usize, c0: usize, r1: usize, c1: usize| m[r0][c0] * m[r1][c1] - m[r0][c1] * m[r1][c0];
+        let minor =
+            |r0: usize, c0: usize, r1: usize, c1: usize| m[r0][c0] * m[r1][c1] - m[r0][c1] * m[r1][c0];
         let adjugate = [
             [minor(1, 1, 2, 2), -minor(0, 1, 2, 2), minor(0, 1, 1, 2)],
             [-minor(1, 0, 2, 2), minor(0, 0, 2, 2), -minor(0, 0, 1, 2)],
@@ -166,7 +167,14 @@ mod tests {
     #[test]
     fn singular_and_non_finite_affines_have_no_inverse() {
         assert_eq!(Affine::axis_aligned([1.0, 0.0, 1.0], [0.0; 3]).inverse(), None);
-        assert_eq!(Affine::axis_aligned([1.0, f64::NAN, 1.0], [0.0; 3]).inverse(), None);
-        assert!(Affine::axis_aligned([1e-3, 1e-3, 1e-3], [0.0; 3]).inverse().is_some());
+        assert_eq!(
+            Affine::axis_aligned([1.0, f64::NAN, 1.0], [0.0; 3]).inverse(),
+            None
+        );
+        assert!(
+            Affine::axis_aligned([1e-3, 1e-3, 1e-3], [0.0; 3])
+                .inverse()
+                .is_some()
+        );
     }
 }

@@ -12,6 +12,8 @@ pub mod reconstruct;
 pub mod metrics;
 pub mod evaluate;
 pub mod write;
+pub mod tables;
+#[cfg(feature = "torch")]
 pub mod train;
 
 pub use stage::{Sink, Stage, blocking};

@@ -1,1 +1,352 @@
-//! stub
+//! The pool of model workers: one OS thread per device replica builds and owns its chain of models.
+//!
+//! Only patches and masks cross threads, never a tensor. A worker takes one job, then whatever else waits, up to
+//! `batch`: micro-batches form across cases while each job keeps its own reply.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use models::{Chain, ModelError, Reconstructor};
+use schemas::{Fault, ModelIdentity, Patch, Reconstruction};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{oneshot, watch};
+
+/// Section `[pool]` of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PoolConf {
+    /// Devices, one or more workers each: `cpu`, `cuda:0`, …
+    pub devices: Vec<String>,
+    /// Workers per device.
+    pub replicas: usize,
+    /// Most patches in one micro-batch.
+    pub batch: usize,
+    /// How long a worker waits for a micro-batch to fill, in ms; 0 takes what is there.
+    pub wait_ms: u64,
+    /// Threads of the numeric library inside one worker.
+    pub threads: usize,
+}
+
+impl Default for PoolConf {
+    fn default() -> Self {
+        Self { devices: vec!["cpu".to_owned()], replicas: 1, batch: 4, wait_ms: 0, threads: 1 }
+    }
+}
+
+/// Builds a worker's chain on a device; runs in the worker's thread.
+pub type Open = dyn Fn(&str) -> Result<Chain, ModelError> + Send + Sync;
+
+struct Job {
+    patch: Patch,
+    seed: u64,
+    reply: oneshot::Sender<Done>,
+}
+
+/// What became of one patch.
+#[derive(Debug, Clone)]
+pub struct Done {
+    /// The reconstruction, or the fault of this vertebra alone.
+    pub result: Result<Reconstruction, Fault>,
+    /// Patches in the micro-batch it went through in.
+    pub batch: u32,
+}
+
+/// Reason of the fault that a job gets when no worker is left.
+pub const EVERY_WORKER_GONE: &str = "every_worker_gone";
+
+/// Handle to the workers; they end when it is dropped.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    jobs: async_channel::Sender<Job>,
+    identity: Arc<ModelIdentity>,
+    gone: watch::Receiver<bool>,
+}
+
+impl Pool {
+    /// Starts every worker and waits until each has its models.
+    ///
+    /// # Errors
+    /// A worker's models could not be opened.
+    pub async fn start(conf: &PoolConf, open: Arc<Open>) -> Result<Self, ModelError> {
+        if conf.devices.is_empty() || conf.replicas == 0 || conf.batch == 0 {
+            let message = "pool: expected at least one device, replica and patch a batch, found none";
+            return Err(ModelError::Conf(message.to_owned()));
+        }
+        let workers = conf.devices.len() * conf.replicas;
+        let (jobs, queue) = async_channel::bounded(workers * conf.batch);
+        let (gone_sender, gone) = watch::channel(false);
+        let gone_sender = Arc::new(gone_sender);
+        let alive = Arc::new(AtomicUsize::new(workers));
+        let mut ready = Vec::new();
+        for device in &conf.devices {
+            for replica in 0..conf.replicas {
+                let (sender, receiver) = oneshot::channel();
+                ready.push(receiver);
+                let worker = Worker {
+                    device: device.clone(),
+                    open: Arc::clone(&open),
+                    queue: queue.clone(),
+                    batch: conf.batch,
+                    wait: Duration::from_millis(conf.wait_ms),
+                };
+                let last = LastOut { alive: Arc::clone(&alive), gone: Arc::clone(&gone_sender), queue: queue.clone() };
+                let name = format!("model-{device}-{replica}");
+                let spawned = std::thread::Builder::new().name(name).spawn(move || {
+                    let _last = last;
+                    worker.live(sender);
+                });
+                spawned.map_err(|error| ModelError::Device(format!("cannot start a worker thread: {error}")))?;
+            }
+        }
+        drop(queue);
+        let mut identity = None;
+        for receiver in ready {
+            let opened = receiver.await.unwrap_or_else(|_| Err(ModelError::Device("a worker died at its start".to_owned())))?;
+            identity = Some(opened);
+        }
+        let identity = identity.ok_or_else(|| ModelError::Conf("pool: no worker".to_owned()))?;
+        Ok(Self { jobs, identity: Arc::new(identity), gone })
+    }
+
+    /// Returns which models the workers hold.
+    pub fn identity(&self) -> Arc<ModelIdentity> {
+        Arc::clone(&self.identity)
+    }
+
+    /// Waits until the last worker has gone; for ever, as long as one lives.
+    pub async fn every_worker_gone(&self) {
+        let mut gone = self.gone.clone();
+        if gone.wait_for(|gone| *gone).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Sends one patch through the chain of the next free worker.
+    pub async fn reconstruct(&self, patch: Patch, seed: u64) -> Done {
+        let (reply, done) = oneshot::channel();
+        let gone = || Done {
+            result: Err(Fault::unavailable(EVERY_WORKER_GONE, "expected a model worker, found none left")),
+            batch: 0,
+        };
+        if self.jobs.send(Job { patch, seed, reply }).await.is_err() {
+            return gone();
+        }
+        done.await.unwrap_or_else(|_| gone())
+    }
+}
+
+/// Tells when the last worker leaves, however it leaves, and turns away who still waits.
+struct LastOut {
+    alive: Arc<AtomicUsize>,
+    gone: Arc<watch::Sender<bool>>,
+    queue: async_channel::Receiver<Job>,
+}
+
+impl Drop for LastOut {
+    fn drop(&mut self) {
+        if self.alive.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.queue.close();
+            while self.queue.try_recv().is_ok() {}
+            self.gone.send_replace(true);
+        }
+    }
+}
+
+struct Worker {
+    device: String,
+    open: Arc<Open>,
+    queue: async_channel::Receiver<Job>,
+    batch: usize,
+    wait: Duration,
+}
+
+impl Worker {
+    fn live(self, ready: oneshot::Sender<Result<ModelIdentity, ModelError>>) {
+        let mut chain = match (self.open)(&self.device) {
+            Ok(chain) => chain,
+            Err(error) => {
+                let _ = ready.send(Err(error));
+                return;
+            }
+        };
+        if ready.send(Ok(chain.identity().clone())).is_err() {
+            return;
+        }
+        while let Ok(first) = self.queue.recv_blocking() {
+            let jobs = self.gather(first);
+            if !self.work(&mut chain, jobs) {
+                tracing::error!(device = %self.device, "a model worker could not be built anew and has gone");
+                return;
+            }
+        }
+    }
+
+    fn gather(&self, first: Job) -> Vec<Job> {
+        let mut jobs = vec![first];
+        let until = Instant::now() + self.wait;
+        while jobs.len() < self.batch {
+            match self.queue.try_recv() {
+                Ok(job) => jobs.push(job),
+                Err(_) if Instant::now() < until => std::thread::sleep(Duration::from_millis(1)),
+                Err(_) => break,
+            }
+        }
+        jobs
+    }
+
+    /// Answers every job; returns whether the worker can go on.
+    fn work(&self, chain: &mut Chain, jobs: Vec<Job>) -> bool {
+        let count = jobs.len();
+        let (requests, replies): (Vec<_>, Vec<_>) =
+            jobs.into_iter().map(|job| ((job.patch, job.seed), job.reply)).unzip();
+        let (patches, seeds): (Vec<Patch>, Vec<u64>) = requests.into_iter().unzip();
+        match attempt(chain, &patches, &seeds) {
+            Attempt::Done(results) => {
+                for (reply, result) in replies.into_iter().zip(results) {
+                    let _ = reply.send(Done { result: Ok(result), batch: count as u32 });
+                }
+                true
+            }
+            Attempt::Failed(error) if count == 1 => {
+                answer(replies, fault_of(&error));
+                true
+            }
+            Attempt::Failed(error) => {
+                let size = if matches!(error, ModelError::Exhausted(_)) { count.div_ceil(2) } else { 1 };
+                self.in_pieces(chain, regroup(patches, seeds, replies), size)
+            }
+            Attempt::Panicked => {
+                match (self.open)(&self.device) {
+                    Ok(anew) => *chain = anew,
+                    Err(_) => return false,
+                }
+                if count == 1 {
+                    answer(replies, Fault::bug("model_panicked", "the model panicked on this vertebra"));
+                    return true;
+                }
+                self.in_pieces(chain, regroup(patches, seeds, replies), 1)
+            }
+        }
+    }
+
+    fn in_pieces(&self, chain: &mut Chain, jobs: Vec<Job>, size: usize) -> bool {
+        let mut rest = jobs;
+        while !rest.is_empty() {
+            let later = rest.split_off(size.min(rest.len()));
+            if !self.work(chain, rest) {
+                return false;
+            }
+            rest = later;
+        }
+        true
+    }
+}
+
+enum Attempt {
+    Done(Vec<Reconstruction>),
+    Failed(ModelError),
+    Panicked,
+}
+
+fn attempt(chain: &mut Chain, patches: &[Patch], seeds: &[u64]) -> Attempt {
+    match catch_unwind(AssertUnwindSafe(|| chain.reconstruct(patches, seeds))) {
+        Ok(Ok(results)) if results.len() == patches.len() => Attempt::Done(results),
+        Ok(Ok(results)) => {
+            let message = format!("expected {} reconstructions, found {}", patches.len(), results.len());
+            Attempt::Failed(ModelError::Torch(message))
+        }
+        Ok(Err(error)) => Attempt::Failed(error),
+        Err(_) => Attempt::Panicked,
+    }
+}
+
+fn regroup(patches: Vec<Patch>, seeds: Vec<u64>, replies: Vec<oneshot::Sender<Done>>) -> Vec<Job> {
+    let jobs = patches.into_iter().zip(seeds).zip(replies);
+    jobs.map(|((patch, seed), reply)| Job { patch, seed, reply }).collect()
+}
+
+fn answer(replies: Vec<oneshot::Sender<Done>>, fault: Fault) {
+    for reply in replies {
+        let _ = reply.send(Done { result: Err(fault.clone()), batch: 1 });
+    }
+}
+
+fn fault_of(error: &ModelError) -> Fault {
+    let message = error.to_string();
+    match error {
+        ModelError::Exhausted(_) => Fault::exhausted("model_memory", message),
+        ModelError::Diverged { .. } => Fault::unsuitable("model_diverged", message),
+        ModelError::Shape { .. } => Fault::unsuitable("patch_size", message),
+        ModelError::Device(_) => Fault::unavailable("model_device", message),
+        ModelError::Unknown { .. } | ModelError::Conf(_) | ModelError::Weights(_) | ModelError::Torch(_) => {
+            Fault::bug("model_failed", message)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use models::ModelConf;
+    use ndarray::Array3;
+    use schemas::Affine;
+
+    fn patch(value: u8) -> Patch {
+        let affine = Affine::axis_aligned([1.0; 3], [0.0; 3]);
+        Patch { mask: Array3::from_elem((2, 2, 2), value), affine }
+    }
+
+    /// Panics on a patch that starts with 7, fails on 8, runs out of memory on two or more.
+    struct Moody;
+
+    impl Reconstructor for Moody {
+        fn reconstruct(&mut self, batch: &[Patch], _: &[u64]) -> Result<Vec<Reconstruction>, ModelError> {
+            if batch.len() > 2 {
+                return Err(ModelError::Exhausted("three are too many".to_owned()));
+            }
+            let first = |patch: &Patch| patch.mask.first().copied();
+            assert!(!batch.iter().any(|patch| first(patch) == Some(7)), "seven");
+            if batch.iter().any(|patch| first(patch) == Some(8)) {
+                return Err(ModelError::Torch("eight".to_owned()));
+            }
+            Ok(batch.iter().map(|patch| Reconstruction { mask: patch.mask.clone(), latent: None }).collect())
+        }
+    }
+
+    fn moody(_: &str) -> Result<Chain, ModelError> {
+        let conf = ModelConf { chain: vec!["identity".to_owned()], ..ModelConf::default() };
+        Ok(Chain::of(vec![Box::new(Moody)], models::open(&conf, None, "cpu")?.identity().clone()))
+    }
+
+    #[tokio::test]
+    async fn a_bad_patch_fails_alone_whatever_batch_it_is_in() {
+        let conf = PoolConf { batch: 6, wait_ms: 50, ..PoolConf::default() };
+        let pool = Pool::start(&conf, Arc::new(moody)).await.expect("pool");
+        let jobs = [1, 7, 2, 8, 3, 4].map(|value| {
+            let pool = pool.clone();
+            tokio::spawn(async move { pool.reconstruct(patch(value), 0).await.result.map_err(|fault| fault.reason) })
+        });
+        let mut found = Vec::new();
+        for job in jobs {
+            found.push(job.await.expect("no panic").map(|done| done.mask[[0, 0, 0]]));
+        }
+        assert_eq!(found, [Ok(1), Err("model_panicked"), Ok(2), Err("model_failed"), Ok(3), Ok(4)]);
+    }
+
+    #[tokio::test]
+    async fn when_the_last_worker_has_gone_jobs_are_told_so() {
+        let opened = AtomicUsize::new(0);
+        let open = move |device: &str| match opened.fetch_add(1, Ordering::SeqCst) {
+            0 => moody(device),
+            _ => Err(ModelError::Device("lost".to_owned())),
+        };
+        let pool = Pool::start(&PoolConf::default(), Arc::new(open)).await.expect("pool");
+        let done = pool.reconstruct(patch(7), 0).await;
+        assert_eq!(done.result.expect_err("gone").reason, EVERY_WORKER_GONE);
+        pool.every_worker_gone().await;
+        let done = pool.reconstruct(patch(1), 0).await;
+        assert_eq!(done.result.expect_err("gone").reason, EVERY_WORKER_GONE);
+    }
+}

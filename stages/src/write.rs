@@ -1,1 +1,164 @@
-//! stub
+//! Writes a case's volumes and makes its rows.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use schemas::payload::{EvaluatedVertebra, Origin};
+use schemas::rows::VertebraRow;
+use schemas::{Evaluated, Fault, Level, Written};
+use serde::{Deserialize, Serialize};
+
+use crate::decode::nifti::write_mask;
+use crate::paste::paste;
+use crate::stage::{Stage, blocking};
+use crate::store::{Place, StoreError};
+
+/// Section `[write]` of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WriteConf {
+    /// Which volumes: `patch` (one NIfTI a vertebra), `scan` (all vertebrae on the scan's grid).
+    pub volumes: Vec<Form>,
+    /// Most cases of one Parquet part.
+    pub rows_per_part: usize,
+    /// Longest time between a case's end and its part, in s.
+    pub seconds_per_part: u64,
+}
+
+/// A form in which reconstructions are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// `<case>_label-L3_desc-recon_mask.nii.gz`: 128³, RAS-aligned, 1 mm.
+    Patch,
+    /// `<case>_space-scan_desc-recon_dseg.nii.gz`: the scan's grid, the input's label numbers.
+    Scan,
+}
+
+impl Default for WriteConf {
+    fn default() -> Self {
+        Self { volumes: vec![Form::Patch, Form::Scan], rows_per_part: 1000, seconds_per_part: 60 }
+    }
+}
+
+/// The stage.
+#[derive(Debug, Clone)]
+pub struct Write {
+    /// Prefix of the run's volumes: `<output>/volumes/run=<id>`.
+    pub volumes: Place,
+    /// Which volumes.
+    pub conf: WriteConf,
+}
+
+impl Stage for Write {
+    type In = Evaluated;
+    type Out = Written;
+    const NAME: &'static str = "write";
+
+    async fn run(&self, case: Evaluated) -> Result<Written, Fault> {
+        let case = Arc::new(case);
+        let forms = self.conf.volumes.clone();
+        let volumes = {
+            let case = Arc::clone(&case);
+            blocking(move || volumes(&case, &forms)).await?
+        };
+        for volume in volumes {
+            let place = self.volumes.join(case.origin.id.as_str()).join(&volume.name);
+            place.put(volume.bytes).await.map_err(StoreError::into_fault)?;
+        }
+        let vertebrae = case.vertebrae.iter().map(|vertebra| row(&case, vertebra)).collect();
+        Ok(Written { origin: case.origin.clone(), vertebrae })
+    }
+}
+
+/// A file to be put beside its case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedVolume {
+    /// File name: case id, level or space, and what it is; nothing else of the case.
+    pub name: String,
+    /// The file.
+    pub bytes: Bytes,
+}
+
+/// Returns the files that a case leaves behind.
+///
+/// # Errors
+/// A grid that NIfTI cannot say.
+pub fn volumes(case: &Evaluated, forms: &[Form]) -> Result<Vec<NamedVolume>, Fault> {
+    let mut files = Vec::new();
+    if forms.contains(&Form::Patch) {
+        for vertebra in &case.vertebrae {
+            let cropped = &vertebra.reconstructed.cropped;
+            if let Ok(reconstruction) = &vertebra.reconstructed.reconstruction {
+                let bytes = write_mask(reconstruction.mask.view(), &cropped.input.affine)?.into();
+                files.push(NamedVolume { name: patch_name(&case.origin, cropped.level), bytes });
+            }
+        }
+    }
+    if forms.contains(&Form::Scan) {
+        let name = format!("{}_space-scan_desc-recon_dseg.nii.gz", case.origin.id);
+        files.push(NamedVolume { name, bytes: scan(case)?.into() });
+    }
+    Ok(files)
+}
+
+/// Returns the file name of one reconstruction in patch space.
+fn patch_name(origin: &Origin, level: Level) -> String {
+    format!("{}_label-{level}_desc-recon_mask.nii.gz", origin.id)
+}
+
+/// All reconstructions on the scan's own grid, under the input's label numbers, in the smallest type that holds them.
+fn scan(case: &Evaluated) -> Result<Vec<u8>, Fault> {
+    let done = case.vertebrae.iter().filter_map(|vertebra| {
+        let cropped = &vertebra.reconstructed.cropped;
+        let reconstruction = vertebra.reconstructed.reconstruction.as_ref().ok()?;
+        Some((cropped.label, &reconstruction.mask, &cropped.input.affine))
+    });
+    let pieces: Vec<_> = done.collect();
+    let map = paste(&case.grid, &pieces);
+    if pieces.iter().all(|(label, ..)| u8::try_from(*label).is_ok()) {
+        let small = map.data.mapv(|label| label as u8);
+        return write_mask(small.view(), &map.affine);
+    }
+    write_mask(map.view(), &map.affine)
+}
+
+/// Returns the row of one vertebra; its attempt is the table's to say.
+pub fn row(case: &Evaluated, vertebra: &EvaluatedVertebra) -> VertebraRow {
+    let reconstructed = &vertebra.reconstructed;
+    let cropped = &reconstructed.cropped;
+    let fault = reconstructed.reconstruction.as_ref().err();
+    let reconstruction = reconstructed.reconstruction.as_ref().ok();
+    let voxel_mm3 = cropped.input.affine.voxel_volume_mm3();
+    let recon_voxels = reconstruction.map(|found| found.mask.iter().filter(|value| **value != 0).count());
+    VertebraRow {
+        case_id: case.origin.id.to_string(),
+        person: case.origin.person.clone(),
+        attempt: 0,
+        level: cropped.level.as_str(),
+        label: cropped.label.into(),
+        status: if fault.is_none() { "done" } else { "failed" },
+        kind: fault.map(|fault| fault.kind.as_str()),
+        reason: fault.map(|fault| fault.reason),
+        message: fault.map(|fault| fault.message.clone()),
+        chain: case.model.chain.clone(),
+        model_version: case.model.model_version.clone(),
+        weights_sha256: case.model.weights_sha256.clone(),
+        steps: case.model.steps,
+        samples: case.model.samples,
+        seed: reconstructed.seed,
+        centre_mm: cropped.centre_mm,
+        affine: cropped.input.affine.to_rows(),
+        source_spacing_mm: case.grid.affine.spacing_mm(),
+        source_volume_mm3: cropped.source_volume_mm3,
+        input_volume_mm3: cropped.input.volume_mm3(),
+        recon_volume_mm3: recon_voxels.map(|voxels| voxels as f64 * voxel_mm3),
+        reference_volume_mm3: cropped.reference.as_ref().map(schemas::Patch::volume_mm3),
+        flags: vertebra.flags.iter().map(|flag| flag.as_str()).collect(),
+        input: vertebra.input,
+        recon: vertebra.reconstruction,
+        latent: reconstruction.and_then(|found| found.latent.clone()),
+        reconstruct_ms: reconstructed.elapsed.as_secs_f64() * 1e3,
+        batch: reconstructed.batch,
+    }
+}

@@ -1,0 +1,182 @@
+//! From a mask to the mean and log-variance of its latent: q(z₀ | x).
+
+use tch::Tensor;
+
+use crate::lsd_ebm::description::{CompactSize, Network, PaperSize};
+use crate::lsd_ebm::layers::{
+    BatchNorm, Conv, Double, Fresh, GroupNorm, Linear, Parameters, Residual, through,
+};
+use crate::reconstructor::ModelError;
+
+/// Mean and log-variance of a latent.
+pub struct Posterior {
+    /// Mean of z₀.
+    pub mean: Tensor,
+    /// Logarithm of its variance.
+    pub log_variance: Tensor,
+}
+
+/// An encoder of one of the sizes.
+pub enum Encoder {
+    /// As in the paper's code.
+    Paper(Box<PaperEncoder>),
+    /// With a latent that keeps its place in space.
+    Compact(Box<CompactEncoder>),
+}
+
+impl Encoder {
+    /// Builds the encoder of a description.
+    pub fn new(parameters: &mut dyn Parameters, network: &Network) -> Result<Self, ModelError> {
+        Ok(match network {
+            Network::Paper(size) => Self::Paper(Box::new(PaperEncoder::new(parameters, size)?)),
+            Network::Compact(size) => Self::Compact(Box::new(CompactEncoder::new(parameters, size)?)),
+        })
+    }
+
+    /// Returns the posterior of masks B×1×x×y×z of 0 and 1.
+    pub fn forward(&self, masks: &Tensor) -> Result<Posterior, ModelError> {
+        match self {
+            Self::Paper(encoder) => encoder.forward(masks),
+            Self::Compact(encoder) => encoder.forward(masks),
+        }
+    }
+}
+
+/// Two convolutions of kernel 3, each with BatchNorm and ReLU, under the authors' names.
+pub(super) struct PaperBlock {
+    convs: [Conv; 2],
+    norms: [BatchNorm; 2],
+}
+
+impl PaperBlock {
+    /// Asks for the block's parameters; a `Sequential` of conv, norm, ReLU, conv, norm, ReLU.
+    pub(super) fn new(
+        parameters: &mut dyn Parameters,
+        name: &str,
+        [from, between, to]: [i64; 3],
+    ) -> Result<Self, ModelError> {
+        Ok(Self {
+            convs: [
+                Conv::new(parameters, &format!("{name}.0"), [from, between], [3, 1])?,
+                Conv::new(parameters, &format!("{name}.3"), [between, to], [3, 1])?,
+            ],
+            norms: [
+                BatchNorm::new(parameters, &format!("{name}.1"), between)?,
+                BatchNorm::new(parameters, &format!("{name}.4"), to)?,
+            ],
+        })
+    }
+
+    /// Returns the block's output.
+    pub(super) fn forward(&self, input: &Tensor) -> Result<Tensor, ModelError> {
+        let mut grid = input.shallow_clone();
+        for (conv, norm) in self.convs.iter().zip(&self.norms) {
+            grid = norm.forward(&conv.forward(&grid)?)?.f_relu()?;
+        }
+        Ok(grid)
+    }
+}
+
+/// The authors' `VAE_new_Enc_small`: four blocks with max-pooling between, then one linear layer.
+pub struct PaperEncoder {
+    blocks: [PaperBlock; 4],
+    linear: Linear,
+}
+
+/// Voxels of the grid that the paper's linear layers see: 16³.
+pub(super) const PAPER_GRID: i64 = 16 * 16 * 16;
+
+impl PaperEncoder {
+    /// Asks for the parameters under the authors' names.
+    pub fn new(parameters: &mut dyn Parameters, size: &PaperSize) -> Result<Self, ModelError> {
+        let c = size.channels;
+        Ok(Self {
+            blocks: [
+                PaperBlock::new(parameters, "conv_initial", [1, c / 2, c])?,
+                PaperBlock::new(parameters, "conv_rest_x_64", [c, c, c])?,
+                PaperBlock::new(parameters, "conv_rest_x_32", [c, c, 2 * c])?,
+                PaperBlock::new(parameters, "conv_rest_x_16", [2 * c, 2 * c, 4 * c])?,
+            ],
+            linear: Linear::new(parameters, "linear_enc", [4 * c * PAPER_GRID, size.latents])?,
+        })
+    }
+
+    /// Returns the posterior. Mean and log-variance come from the same layer, as in the authors' code:
+    /// log-variance = 1e-6 + softplus(mean), so that no standard deviation is below 1.
+    pub fn forward(&self, masks: &Tensor) -> Result<Posterior, ModelError> {
+        let mut grid = masks.shallow_clone();
+        for (position, block) in self.blocks.iter().enumerate() {
+            if position > 0 {
+                grid = grid.f_max_pool3d([2; 3], [2; 3], [0; 3], [1; 3], false)?;
+            }
+            grid = block.forward(&grid)?;
+        }
+        let mean = self.linear.forward(&grid.f_flatten(1, -1)?)?;
+        let log_variance = mean.f_softplus()?.f_add_scalar(1e-6)?;
+        Ok(Posterior { mean, log_variance })
+    }
+}
+
+/// Strided convolutions down to an eighth of the edge and one level further and back, then two heads.
+///
+/// An input grid of (x, y, z) voxels gives a latent grid of (x, y, z) / 8.
+pub struct CompactEncoder {
+    stem: Conv,
+    down: [Conv; 3],
+    blocks: [Vec<Residual>; 4],
+    up: Double,
+    norm: GroupNorm,
+    mean: Conv,
+    log_variance: Conv,
+}
+
+/// Log-variances are kept within these: below, the noise no longer matters; above, it hides everything.
+const LOG_VARIANCE: [f64; 2] = [-10.0, 4.0];
+/// Log-variance at the start of training: a standard deviation of 0.14.
+const LOG_VARIANCE_START: f64 = -4.0;
+
+impl CompactEncoder {
+    /// Asks for the parameters.
+    pub fn new(parameters: &mut dyn Parameters, size: &CompactSize) -> Result<Self, ModelError> {
+        let [c64, c32, c16, c8] = size.channels;
+        let [n32, n16, n8, n16_again] = size.encoder_blocks;
+        let quiet = [Fresh::Constant(0.0), Fresh::Constant(LOG_VARIANCE_START)];
+        Ok(Self {
+            stem: Conv::new(parameters, "stem", [1, c64], [4, 2])?,
+            down: [
+                Conv::new(parameters, "down32", [c64, c32], [2, 2])?,
+                Conv::new(parameters, "down16", [c32, c16], [2, 2])?,
+                Conv::new(parameters, "down8", [c16, c8], [2, 2])?,
+            ],
+            blocks: [
+                Residual::row(parameters, "blocks32", c32, n32)?,
+                Residual::row(parameters, "blocks16", c16, n16)?,
+                Residual::row(parameters, "blocks8", c8, n8)?,
+                Residual::row(parameters, "blocks16_again", c16, n16_again)?,
+            ],
+            up: Double::new(parameters, "up16", [c8, c16])?,
+            norm: GroupNorm::new(parameters, "norm", c16)?,
+            mean: Conv::new(parameters, "mean", [c16, size.latents], [1, 1])?,
+            log_variance: Conv::starting(parameters, "log_variance", [c16, size.latents], [1, 1], quiet)?,
+        })
+    }
+
+    /// Returns the posterior on the latent grid, in f32 or f64 whatever the convolutions compute in.
+    pub fn forward(&self, masks: &Tensor) -> Result<Posterior, ModelError> {
+        let [down32, down16, down8] = &self.down;
+        let [blocks32, blocks16, blocks8, blocks16_again] = &self.blocks;
+        let grid64 = self.stem.forward(masks)?.f_silu()?;
+        let grid32 = through(blocks32, down32.forward(&grid64)?)?;
+        let grid16 = through(blocks16, down16.forward(&grid32)?)?;
+        let grid8 = through(blocks8, down8.forward(&grid16)?)?;
+        let back = grid16.f_add(&self.up.forward(&grid8)?)?;
+        let features = self.norm.forward(&through(blocks16_again, back)?)?.f_silu()?;
+        let [lowest, highest] = LOG_VARIANCE;
+        let mean = self.mean.forward(&features)?.f_to_kind(masks.kind())?;
+        let log_variance = self.log_variance.forward(&features)?.f_to_kind(masks.kind())?;
+        Ok(Posterior {
+            mean,
+            log_variance: log_variance.f_clamp(lowest, highest)?,
+        })
+    }
+}

@@ -1,0 +1,351 @@
+//! The few layers that the networks are made of, and where their parameters come from.
+
+use rand::RngExt as _;
+use rand_chacha::ChaCha8Rng;
+use tch::{Device, Kind, Tensor};
+
+use crate::reconstructor::ModelError;
+use crate::weights::Tensors;
+
+/// How a fresh parameter begins.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Fresh {
+    /// Uniform within ± this bound.
+    Uniform(f64),
+    /// This value everywhere.
+    Constant(f64),
+}
+
+/// Gives a network its parameters by name: stored ones, or fresh ones.
+pub trait Parameters {
+    /// Returns the parameter of that name and shape.
+    ///
+    /// # Errors
+    /// [`ModelError::Weights`] if it is missing or of another shape.
+    fn get(&mut self, name: &str, shape: &[i64], fresh: Fresh) -> Result<Tensor, ModelError>;
+
+    /// Returns the kind in which convolutions and products are to be computed.
+    fn compute(&self) -> Kind;
+}
+
+/// Parameters that are there already.
+pub struct Stored<'a> {
+    /// All of them.
+    pub tensors: &'a Tensors,
+    /// What comes before the names that the network asks for.
+    pub prefix: &'a str,
+    /// Kind to hold them in.
+    pub kind: Kind,
+    /// Kind to compute convolutions in: `kind`, or bfloat16.
+    pub compute: Kind,
+    /// Device to hold them on.
+    pub device: Device,
+}
+
+impl Parameters for Stored<'_> {
+    fn get(&mut self, name: &str, shape: &[i64], _fresh: Fresh) -> Result<Tensor, ModelError> {
+        let name = format!("{}{name}", self.prefix);
+        let Some(tensor) = self.tensors.get(&name) else {
+            return Err(ModelError::Weights(format!(
+                "expected a tensor {name}, found none"
+            )));
+        };
+        if tensor.size() != shape {
+            let found = tensor.size();
+            return Err(ModelError::Weights(format!(
+                "{name}: expected shape {shape:?}, found {found:?}"
+            )));
+        }
+        Ok(tensor.f_to_kind(self.kind)?.f_to_device(self.device)?)
+    }
+
+    fn compute(&self) -> Kind {
+        self.compute
+    }
+}
+
+/// Parameters that are made as they are asked for, and kept.
+pub struct Made<'a> {
+    /// Where they are kept.
+    pub tensors: &'a mut Tensors,
+    /// What comes before the names that the network asks for.
+    pub prefix: &'a str,
+    /// Where their numbers come from, in the order of asking.
+    pub rng: &'a mut ChaCha8Rng,
+}
+
+impl Parameters for Made<'_> {
+    fn get(&mut self, name: &str, shape: &[i64], fresh: Fresh) -> Result<Tensor, ModelError> {
+        let length = usize::try_from(shape.iter().product::<i64>()).unwrap_or_default();
+        let values: Vec<f32> = match fresh {
+            Fresh::Constant(value) => vec![value as f32; length],
+            Fresh::Uniform(bound) => (0..length)
+                .map(|_| self.rng.random_range(-bound..=bound) as f32)
+                .collect(),
+        };
+        let tensor = Tensor::f_from_slice(&values)?.f_view(shape)?;
+        self.tensors
+            .insert(format!("{}{name}", self.prefix), tensor.shallow_clone());
+        Ok(tensor)
+    }
+
+    fn compute(&self) -> Kind {
+        Kind::Float
+    }
+}
+
+/// PyTorch's default start of weights and biases: uniform within ± 1/√(fan in).
+fn default_start(fan_in: i64) -> Fresh {
+    Fresh::Uniform(1.0 / (fan_in as f64).sqrt())
+}
+
+/// A convolution in three dimensions, with bias.
+pub struct Conv {
+    weight: Tensor,
+    bias: Tensor,
+    stride: i64,
+    padding: i64,
+}
+
+impl Conv {
+    /// Asks for a cubic kernel, padded so that the grid shrinks by the stride alone.
+    pub fn new(
+        parameters: &mut dyn Parameters,
+        name: &str,
+        [from, to]: [i64; 2],
+        [kernel, stride]: [i64; 2],
+    ) -> Result<Self, ModelError> {
+        let start = default_start(from * kernel.pow(3));
+        Self::starting(parameters, name, [from, to], [kernel, stride], [start, start])
+    }
+
+    /// Asks for a kernel that starts as said: weights, then bias.
+    pub fn starting(
+        parameters: &mut dyn Parameters,
+        name: &str,
+        [from, to]: [i64; 2],
+        [kernel, stride]: [i64; 2],
+        [weight, bias]: [Fresh; 2],
+    ) -> Result<Self, ModelError> {
+        let compute = parameters.compute();
+        let shape = [to, from, kernel, kernel, kernel];
+        let weight = parameters.get(&format!("{name}.weight"), &shape, weight)?;
+        let bias = parameters.get(&format!("{name}.bias"), &[to], bias)?;
+        Ok(Self {
+            weight: weight.f_to_kind(compute)?,
+            bias: bias.f_to_kind(compute)?,
+            stride,
+            padding: (kernel - stride) / 2,
+        })
+    }
+
+    /// Returns the convolved grid, in the kind that this layer computes in.
+    pub fn forward(&self, input: &Tensor) -> Result<Tensor, ModelError> {
+        let input = input.f_to_kind(self.weight.kind())?;
+        let padding = [self.padding; 3];
+        Ok(input.f_conv3d(
+            &self.weight,
+            Some(&self.bias),
+            [self.stride; 3],
+            padding,
+            [1; 3],
+            1,
+        )?)
+    }
+}
+
+/// Doubles each edge of a grid by a transposed convolution of kernel 2 and stride 2.
+pub struct Double {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Double {
+    /// Asks for the kernel.
+    pub fn new(
+        parameters: &mut dyn Parameters,
+        name: &str,
+        [from, to]: [i64; 2],
+    ) -> Result<Self, ModelError> {
+        let compute = parameters.compute();
+        // PyTorch takes the second axis of the weight for the fan-in of a transposed convolution
+        let start = default_start(to * 8);
+        let weight = parameters.get(&format!("{name}.weight"), &[from, to, 2, 2, 2], start)?;
+        let bias = parameters.get(&format!("{name}.bias"), &[to], start)?;
+        Ok(Self {
+            weight: weight.f_to_kind(compute)?,
+            bias: bias.f_to_kind(compute)?,
+        })
+    }
+
+    /// Returns the grid of twice the edge.
+    pub fn forward(&self, input: &Tensor) -> Result<Tensor, ModelError> {
+        let input = input.f_to_kind(self.weight.kind())?;
+        Ok(input.f_conv_transpose3d(&self.weight, Some(&self.bias), [2; 3], [0; 3], [0; 3], 1, [1; 3])?)
+    }
+}
+
+/// A product with a matrix, with bias.
+pub struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    /// Asks for the matrix.
+    pub fn new(
+        parameters: &mut dyn Parameters,
+        name: &str,
+        [from, to]: [i64; 2],
+    ) -> Result<Self, ModelError> {
+        let start = default_start(from);
+        let weight = parameters.get(&format!("{name}.weight"), &[to, from], start)?;
+        let bias = parameters.get(&format!("{name}.bias"), &[to], start)?;
+        Ok(Self { weight, bias })
+    }
+
+    /// Returns the kind that this layer computes in.
+    pub fn kind(&self) -> Kind {
+        self.weight.kind()
+    }
+
+    /// Returns the product.
+    pub fn forward(&self, input: &Tensor) -> Result<Tensor, ModelError> {
+        Ok(input.f_linear(&self.weight, Some(&self.bias))?)
+    }
+}
+
+/// Norm over groups of channels and the grid, per sample.
+pub struct GroupNorm {
+    groups: i64,
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl GroupNorm {
+    /// Asks for scale and shift; at least four channels to a group, at most eight groups.
+    pub fn new(parameters: &mut dyn Parameters, name: &str, channels: i64) -> Result<Self, ModelError> {
+        let most = if channels >= 8 { (channels / 4).min(8) } else { 1 };
+        let groups = (1..=most)
+            .rev()
+            .find(|groups| channels % groups == 0)
+            .unwrap_or(1);
+        let weight = parameters.get(&format!("{name}.weight"), &[channels], Fresh::Constant(1.0))?;
+        let bias = parameters.get(&format!("{name}.bias"), &[channels], Fresh::Constant(0.0))?;
+        Ok(Self { groups, weight, bias })
+    }
+
+    /// Returns the normed grid.
+    pub fn forward(&self, input: &Tensor) -> Result<Tensor, ModelError> {
+        Ok(input.f_group_norm(self.groups, Some(&self.weight), Some(&self.bias), 1e-5, false)?)
+    }
+}
+
+/// Norm by running statistics, per channel.
+pub struct BatchNorm {
+    weight: Tensor,
+    bias: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+}
+
+impl BatchNorm {
+    /// Asks for scale, shift and the running statistics, under PyTorch's names.
+    pub fn new(parameters: &mut dyn Parameters, name: &str, channels: i64) -> Result<Self, ModelError> {
+        let mut get = |part: &str, start| parameters.get(&format!("{name}.{part}"), &[channels], start);
+        Ok(Self {
+            weight: get("weight", Fresh::Constant(1.0))?,
+            bias: get("bias", Fresh::Constant(0.0))?,
+            mean: get("running_mean", Fresh::Constant(0.0))?,
+            variance: get("running_var", Fresh::Constant(1.0))?,
+        })
+    }
+
+    /// Returns the normed grid, in evaluation mode.
+    pub fn forward(&self, input: &Tensor) -> Result<Tensor, ModelError> {
+        let statistics = (Some(&self.mean), Some(&self.variance));
+        let scale = (Some(&self.weight), Some(&self.bias));
+        Ok(input.f_batch_norm(
+            scale.0,
+            scale.1,
+            statistics.0,
+            statistics.1,
+            false,
+            0.1,
+            1e-5,
+            false,
+        )?)
+    }
+}
+
+/// Two normed convolutions beside a straight way: x + conv(silu(norm(conv(silu(norm(x)))))).
+pub struct Residual {
+    norms: [GroupNorm; 2],
+    convs: [Conv; 2],
+}
+
+impl Residual {
+    /// Asks for the parameters of a block.
+    pub fn new(parameters: &mut dyn Parameters, name: &str, channels: i64) -> Result<Self, ModelError> {
+        let same = [channels, channels];
+        let first = GroupNorm::new(parameters, &format!("{name}.norm1"), channels)?;
+        let second = GroupNorm::new(parameters, &format!("{name}.norm2"), channels)?;
+        Ok(Self {
+            norms: [first, second],
+            convs: [
+                Conv::new(parameters, &format!("{name}.conv1"), same, [3, 1])?,
+                Conv::new(parameters, &format!("{name}.conv2"), same, [3, 1])?,
+            ],
+        })
+    }
+
+    /// Asks for several blocks in a row.
+    pub fn row(
+        parameters: &mut dyn Parameters,
+        name: &str,
+        channels: i64,
+        blocks: usize,
+    ) -> Result<Vec<Self>, ModelError> {
+        (0..blocks)
+            .map(|block| Self::new(parameters, &format!("{name}.{block}"), channels))
+            .collect()
+    }
+
+    /// Returns the block's output.
+    pub fn forward(&self, input: &Tensor) -> Result<Tensor, ModelError> {
+        let mut inner = input.shallow_clone();
+        for (norm, conv) in self.norms.iter().zip(&self.convs) {
+            inner = conv.forward(&norm.forward(&inner)?.f_silu()?)?;
+        }
+        Ok(input.f_add(&inner)?)
+    }
+}
+
+/// Returns the output of blocks in a row.
+pub fn through(blocks: &[Residual], input: Tensor) -> Result<Tensor, ModelError> {
+    let mut grid = input;
+    for block in blocks {
+        grid = block.forward(&grid)?;
+    }
+    Ok(grid)
+}
+
+/// Returns 8·c channels as c channels on a grid of twice the edge: channel 8c + 4i + 2j + k goes to
+/// voxel (2x + i, 2y + j, 2z + k).
+pub fn depth_to_space(input: &Tensor) -> Result<Tensor, ModelError> {
+    let (batch, channels, x, y, z) = input.size5()?;
+    let out = channels / 8;
+    let split = input
+        .f_contiguous()?
+        .f_view([batch, out, 2, 2, 2, x, y, z].as_slice())?;
+    let woven = split.f_permute([0, 1, 5, 2, 6, 3, 7, 4])?;
+    Ok(woven.f_reshape([batch, out, 2 * x, 2 * y, 2 * z])?)
+}
+
+/// Returns the same grid with channels last in memory, in which oneDNN's convolutions run faster on CPUs.
+pub fn channels_last(input: &Tensor) -> Result<Tensor, ModelError> {
+    Ok(input
+        .f_permute([0, 2, 3, 4, 1])?
+        .f_contiguous()?
+        .f_permute([0, 4, 1, 2, 3])?)
+}

@@ -1,0 +1,306 @@
+use schemas::volume::Affine;
+
+use super::description::{CompactSize, LatentStatistics, METHOD, PaperSize, Walk};
+use super::schedule::Levels;
+use super::*;
+use crate::weights::write;
+
+const PAPER: PaperSize = PaperSize {
+    channels: 4,
+    latents: 8,
+    energy_width: 32,
+};
+
+fn stored<'a>(tensors: &'a Tensors, kind: Kind) -> Stored<'a> {
+    Stored {
+        tensors,
+        prefix: "",
+        kind,
+        compute: kind,
+        device: Device::Cpu,
+    }
+}
+
+#[test]
+fn the_paper_s_encoder_equals_the_golden_one() {
+    let Some(inputs) = golden::tensors("models/inputs.safetensors") else {
+        return;
+    };
+    let state = golden::tensors("models/lsd_encoder.state.safetensors").unwrap();
+    let io = golden::tensors("models/lsd_encoder.io.safetensors").unwrap();
+    let _no_grad = tch::no_grad_guard();
+    for (kind, suffix, tolerance) in [(Kind::Float, "", 2e-5), (Kind::Double, ".f64", 1e-12)] {
+        let encoder = Encoder::new(&mut stored(&state, kind), &Network::Paper(PAPER)).unwrap();
+        let posterior = encoder.forward(&inputs["x"].to_kind(kind)).unwrap();
+        golden::close(&posterior.mean, &io[&format!("mean{suffix}")], tolerance);
+        golden::close(
+            &posterior.log_variance,
+            &io[&format!("logvar{suffix}")],
+            tolerance,
+        );
+    }
+}
+
+#[test]
+fn the_paper_s_generator_equals_the_golden_one() {
+    let Some(io) = golden::tensors("models/lsd_decoder.io.safetensors") else {
+        return;
+    };
+    let state = golden::tensors("models/lsd_decoder.state.safetensors").unwrap();
+    let _no_grad = tch::no_grad_guard();
+    for (kind, name, stride, tolerance) in [
+        (Kind::Float, "out.strided4", 4, 2e-6),
+        (Kind::Double, "out.f64.strided16", 16, 1e-12),
+    ] {
+        let generator = Generator::new(&mut stored(&state, kind), &Network::Paper(PAPER)).unwrap();
+        let volume = generator.forward(&io["z"].to_kind(kind)).unwrap().sigmoid();
+        let mut strided = volume.shallow_clone();
+        for axis in 2..5 {
+            strided = strided.slice(axis, 0, 128, stride);
+        }
+        golden::close(&strided, &io[name], tolerance);
+        let sum = volume.sum(Kind::Double).double_value(&[]);
+        let expected = io["out.f64.sum"].double_value(&[0]);
+        assert!((sum / expected - 1.0).abs() < 1e-6, "{sum} and {expected}");
+    }
+}
+
+#[test]
+fn the_paper_s_energy_and_its_gradient_equal_the_golden_ones() {
+    let Some(io) = golden::tensors("models/lsd_energy.io.safetensors") else {
+        return;
+    };
+    let state = golden::tensors("models/lsd_energy.state.safetensors").unwrap();
+    for (kind, suffix, tolerances) in [
+        (Kind::Float, "", [1e-5, 2e-6]),
+        (Kind::Double, ".f64", [1e-12, 1e-12]),
+    ] {
+        let energy = Energy::new(&mut stored(&state, kind), &Network::Paper(PAPER), 20).unwrap();
+        let z = io["z"].to_kind(kind);
+        let found = energy.forward(&z, &io["t"], &z).unwrap();
+        golden::close(
+            &found.view([5, 1, 1, 1]),
+            &io[&format!("energy{suffix}")],
+            tolerances[0],
+        );
+        let gradient = energy.gradient(&z, &io["t"], &z).unwrap();
+        golden::close(&gradient, &io[&format!("denergy_dz{suffix}")], tolerances[1]);
+        assert!(!gradient.requires_grad());
+    }
+}
+
+fn compact() -> Description {
+    let size = CompactSize {
+        channels: [4, 4, 8, 8],
+        latents: 8,
+        encoder_blocks: [0, 1, 1, 0],
+        decoder_blocks: [1, 0],
+        energy_channels: [4, 4],
+        conditioned: true,
+        window: [96, 64, 64],
+    };
+    Description {
+        method: METHOD.to_owned(),
+        version: "tiny".to_owned(),
+        network: Network::Compact(size),
+        levels: Levels::Noise(vec![0.0, 0.3, 0.7]),
+        walk: Walk::corrected(2),
+        latent: LatentStatistics {
+            mean: vec![0.1; 8],
+            std: vec![0.5; 8],
+        },
+    }
+}
+
+fn bytes(description: &Description) -> Vec<u8> {
+    let tensors = fresh(description, 3).unwrap();
+    write(&tensors, description.to_metadata().unwrap()).unwrap()
+}
+
+fn conf(steps: u32) -> ModelConf {
+    ModelConf {
+        steps,
+        ..ModelConf::default()
+    }
+}
+
+/// A box of voxels; `far` reaches out of the window.
+fn patch(size: usize, far: bool) -> Patch {
+    let mut mask = Array3::zeros((128, 128, 128));
+    mask.slice_mut(ndarray::s![50..50 + size, 52..70, 48..60]).fill(1);
+    if far {
+        mask[[5, 60, 60]] = 1;
+    }
+    Patch {
+        mask,
+        affine: Affine::axis_aligned([1.0; 3], [0.0; 3]),
+    }
+}
+
+#[test]
+fn equal_seeds_give_equal_reconstructions_whatever_the_batch() {
+    let bytes = bytes(&compact());
+    let batch = [
+        patch(10, false),
+        patch(20, true),
+        patch(30, false),
+        patch(25, false),
+    ];
+    let seeds = [11, 12, 13, 14];
+    let mut model = LsdEbm::open(&bytes, &conf(2), "cpu").unwrap();
+    let together = model.reconstruct(&batch, &seeds).unwrap();
+    let again = LsdEbm::open(&bytes, &conf(2), "cpu")
+        .unwrap()
+        .reconstruct(&batch, &seeds)
+        .unwrap();
+    assert_eq!(together, again);
+    for (position, patch) in batch.iter().enumerate() {
+        let alone = model
+            .reconstruct(std::slice::from_ref(patch), &seeds[position..=position])
+            .unwrap();
+        assert_eq!(alone[0], together[position]);
+    }
+    let reseeded = model.reconstruct(&batch[..1], &[99]).unwrap();
+    assert_ne!(reseeded[0].latent, together[0].latent);
+}
+
+#[test]
+fn one_tensor_of_four_patches_gives_what_four_tensors_give() {
+    // as on a GPU; convolutions may add in another order, which may turn a voxel at the threshold
+    let model = LsdEbm::open(&bytes(&compact()), &conf(2), "cpu").unwrap();
+    let batch = [
+        patch(10, false),
+        patch(20, false),
+        patch(30, true),
+        patch(25, false),
+    ];
+    let seeds = [11, 12, 13, 14];
+    let alone = model.one_by_one_or_together(&batch, &seeds, 1).unwrap();
+    let together = model.one_by_one_or_together(&batch, &seeds, 4).unwrap();
+    for (a, b) in alone.iter().zip(&together) {
+        let turned = a.mask.iter().zip(&b.mask).filter(|(a, b)| a != b).count();
+        assert!(turned <= 128 * 128 * 128 / 100_000, "{turned} voxels differ");
+    }
+}
+
+#[test]
+fn without_steps_the_seed_does_not_matter_and_something_is_drawn() {
+    let mut model = LsdEbm::open(&bytes(&compact()), &conf(0), "cpu").unwrap();
+    let batch = [patch(20, false), patch(20, false)];
+    let results = model.reconstruct(&batch, &[1, 2]).unwrap();
+    assert_eq!(results[0], results[1]);
+    assert_eq!(results[0].latent.as_ref().unwrap().len(), LATENT_LENGTH);
+    assert!(results[0].mask.iter().all(|voxel| *voxel <= 1));
+}
+
+#[test]
+fn the_paper_s_networks_reconstruct_too() {
+    let description = Description {
+        network: Network::Paper(PaperSize {
+            channels: 2,
+            latents: 8,
+            energy_width: 16,
+        }),
+        levels: Levels::Paper(20),
+        walk: Walk {
+            steps: 3,
+            ..Walk::paper()
+        },
+        latent: LatentStatistics::default(),
+        ..compact()
+    };
+    let mut model = LsdEbm::open(&bytes(&description), &conf(2), "cpu").unwrap();
+    let results = model.reconstruct(&[patch(20, false)], &[1]).unwrap();
+    let latent = results[0].latent.as_ref().unwrap();
+    assert!(latent[..8].iter().all(|value| *value != 0.0) && latent[8..].iter().all(|value| *value == 0.0));
+}
+
+#[test]
+fn a_patch_of_the_wrong_size_is_a_shape_error() {
+    let mut model = LsdEbm::open(&bytes(&compact()), &conf(0), "cpu").unwrap();
+    let small = Patch {
+        mask: Array3::zeros((128, 127, 128)),
+        affine: patch(1, false).affine,
+    };
+    let result = model.reconstruct(&[patch(5, false), small], &[1, 2]);
+    assert!(matches!(
+        result,
+        Err(ModelError::Shape {
+            found: [128, 127, 128],
+            ..
+        })
+    ));
+}
+
+#[test]
+fn what_a_configuration_asks_in_vain_is_a_conf_error() {
+    let bytes = bytes(&compact());
+    let refused = |conf: ModelConf| matches!(LsdEbm::open(&bytes, &conf, "cpu"), Err(ModelError::Conf(_)));
+    assert!(refused(ModelConf {
+        samples: 3,
+        ..conf(1)
+    }));
+    assert!(refused(conf(3)));
+    let mut model = LsdEbm::open(&bytes, &conf(0), "cpu").unwrap();
+    assert!(matches!(
+        model.reconstruct(&[patch(5, false)], &[]),
+        Err(ModelError::Conf(_))
+    ));
+}
+
+#[test]
+fn weights_that_do_not_fit_are_a_weights_error() {
+    let description = compact();
+    let tensors = fresh(&description, 3).unwrap();
+    let refused = |tensors: &Tensors, description: &Description| {
+        let bytes = write(tensors, description.to_metadata().unwrap()).unwrap();
+        matches!(LsdEbm::open(&bytes, &conf(0), "cpu"), Err(ModelError::Weights(_)))
+    };
+    assert!(!refused(&tensors, &description));
+    assert!(refused(
+        &tensors,
+        &Description {
+            method: "vae".to_owned(),
+            ..description.clone()
+        }
+    ));
+    assert!(refused(
+        &tensors,
+        &Description {
+            latent: LatentStatistics::default(),
+            ..description.clone()
+        }
+    ));
+    assert!(refused(
+        &tensors,
+        &Description {
+            levels: Levels::Paper(20),
+            ..description.clone()
+        }
+    ));
+    let mut fewer = fresh(&description, 3).unwrap();
+    fewer.remove("encoder.stem.weight");
+    assert!(refused(&fewer, &description));
+    let without = write(&tensors, std::collections::HashMap::new()).unwrap();
+    assert!(matches!(
+        LsdEbm::open(&without, &conf(0), "cpu"),
+        Err(ModelError::Weights(_))
+    ));
+}
+
+#[test]
+fn the_shipped_weights_open_and_fit_into_16_mib() {
+    let shipped = crate::weights::SHIPPED;
+    assert!(shipped.len() <= 16 << 20);
+    let model = LsdEbm::open(shipped, &ModelConf::default(), "cpu").unwrap();
+    assert!(matches!(model.description().network, Network::Compact(_)));
+}
+
+#[test]
+fn sub_voxels_go_where_they_belong() {
+    let input = Tensor::arange(8 * 2, (Kind::Float, Device::Cpu)).view([1, 8, 2, 1, 1]);
+    let woven = layers::depth_to_space(&input).unwrap();
+    assert_eq!(woven.size(), [1, 1, 4, 2, 2]);
+    // channel 5 = (1, 0, 1) of the second voxel along the first axis
+    assert_eq!(woven.double_value(&[0, 0, 3, 0, 1]), 11.0);
+}

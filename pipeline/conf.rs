@@ -1,0 +1,323 @@
+//! Configuration: default < file < environment < `--set`, each key known, each value checked before the run.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use bytesize::ByteSize;
+use models::ModelConf;
+use schemas::labels::LabelTable;
+use schemas::{LabelScheme, Level};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
+use stages::crop::CropConf;
+use stages::evaluate::EvaluateConf;
+use stages::pool::PoolConf;
+#[cfg(feature = "torch")]
+use stages::train::TrainConf;
+use stages::write::WriteConf;
+use toml::{Table, Value};
+
+/// Only environment variables that start so are configuration: `SPINESTREAM__RUN__SEED=7`.
+pub const ENVIRONMENT_PREFIX: &str = "SPINESTREAM__";
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Conf {
+    /// What and where.
+    pub run: RunConf,
+    /// How vertebrae are cut out.
+    pub crop: CropConf,
+    /// Which models restore them.
+    pub model: ModelConf,
+    /// Where the models run.
+    pub pool: PoolConf,
+    /// What is measured.
+    pub evaluate: EvaluateConf,
+    /// How many cases each stage works on at once.
+    pub widths: Widths,
+    /// What is written.
+    pub write: WriteConf,
+    /// How a model is trained.
+    #[cfg(feature = "torch")]
+    pub train: TrainConf,
+    /// A site's own label tables: `[labels.NAME]` with `L3 = 22`.
+    pub labels: BTreeMap<String, BTreeMap<Level, u16>>,
+}
+
+/// Section `[run]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunConf {
+    /// Manifest of the cohort: path or URL of a `.csv`, `.jsonl` or `.parquet`.
+    pub manifest: String,
+    /// Prefix for tables/, volumes/ and runs/: path or URL.
+    pub output: String,
+    /// Name of the run; "auto" follows from manifest, output, model, crop and seed.
+    pub id: String,
+    /// Every random number follows from it.
+    pub seed: u64,
+    /// Budget for decoded volumes; no single one may need more.
+    pub memory: ByteSize,
+    /// Share of failed cases above which the run gives up, looked at from 50 outcomes on.
+    pub max_failed: f64,
+}
+
+impl Default for RunConf {
+    fn default() -> Self {
+        Self {
+            manifest: String::new(),
+            output: String::new(),
+            id: "auto".to_owned(),
+            seed: 0,
+            memory: ByteSize::gib(8),
+            max_failed: 0.5,
+        }
+    }
+}
+
+/// Section `[widths]`: cases that a stage works on at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Widths {
+    /// Waits for the store.
+    pub fetch: Width,
+    /// Unpacks: one core each.
+    pub decode: Width,
+    /// Resamples: shares the cores.
+    pub crop: Width,
+    /// Waits for the pool.
+    pub reconstruct: Width,
+    /// Measures: shares the cores.
+    pub evaluate: Width,
+    /// Packs and waits for the store.
+    pub write: Width,
+}
+
+/// A number, or "auto".
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Width {
+    /// What suits the machine and the pool.
+    #[default]
+    Auto,
+    /// That many.
+    Fixed(NonZeroUsize),
+}
+
+impl Width {
+    /// Returns the width, `auto` where it is left open.
+    pub fn or(self, auto: usize) -> NonZeroUsize {
+        match self {
+            Self::Auto => NonZeroUsize::new(auto).unwrap_or(NonZeroUsize::MIN),
+            Self::Fixed(width) => width,
+        }
+    }
+}
+
+impl Serialize for Width {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Fixed(width) => width.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Width {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let number = value.as_integer().and_then(|number| usize::try_from(number).ok()).and_then(NonZeroUsize::new);
+        match (value.as_str(), number) {
+            (Some("auto"), _) => Ok(Self::Auto),
+            (_, Some(width)) => Ok(Self::Fixed(width)),
+            _ => Err(serde::de::Error::custom(format!("expected \"auto\" or a number from 1, found {value}"))),
+        }
+    }
+}
+
+impl Conf {
+    /// Reads the configuration: a file's text, then environment variables, then `key=value` settings.
+    ///
+    /// # Errors
+    /// A text that is no TOML, a key that is not known, a value that does not fit.
+    pub fn read(
+        file: Option<&str>,
+        environment: impl Iterator<Item = (String, String)>,
+        settings: &[String],
+    ) -> Result<Self> {
+        let mut table: Table = match file {
+            Some(text) => text.parse().context("the configuration file is no TOML")?,
+            None => Table::new(),
+        };
+        let mut variables: Vec<_> = environment.filter(|(name, _)| name.starts_with(ENVIRONMENT_PREFIX)).collect();
+        variables.sort();
+        for (name, value) in variables {
+            let key = name[ENVIRONMENT_PREFIX.len()..].to_ascii_lowercase().replace("__", ".");
+            put(&mut table, &key, &value).with_context(|| format!("environment variable {name}"))?;
+        }
+        for setting in settings {
+            let (key, value) = setting
+                .split_once('=')
+                .ok_or_else(|| anyhow!("--set: expected key=value, found {setting:?}"))?;
+            put(&mut table, key.trim(), value.trim()).with_context(|| format!("--set {key}"))?;
+        }
+        check_keys(&table)?;
+        let conf: Self = Value::Table(table).try_into().map_err(|error: toml::de::Error| {
+            anyhow!("the configuration does not fit: {}", error.to_string().trim_end())
+        })?;
+        conf.check()?;
+        Ok(conf)
+    }
+
+    fn check(&self) -> Result<()> {
+        if !(0.0..=1.0).contains(&self.run.max_failed) {
+            bail!("run.max_failed: expected a share from 0 to 1, found {}", self.run.max_failed);
+        }
+        if self.run.id != "auto" && self.run.id.parse::<schemas::CaseId>().is_err() {
+            bail!("run.id: expected letters, digits, '.', '_' and '-', found {:?}", self.run.id);
+        }
+        self.evaluate.check().map_err(|message| anyhow!(message))?;
+        for (name, table) in self.label_tables() {
+            if table.len() != self.labels.get(&name).map_or(0, BTreeMap::len) {
+                bail!("labels.{name}: expected a number of its own for each level, found one twice");
+            }
+            if LabelScheme::named(&name, &BTreeMap::new()).is_ok() {
+                bail!("labels.{name}: expected a name of your own, found that of a built-in scheme");
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the site's own label tables, by label.
+    pub fn label_tables(&self) -> BTreeMap<String, LabelTable> {
+        let by_label = |table: &BTreeMap<Level, u16>| table.iter().map(|(level, label)| (*label, *level)).collect();
+        self.labels.iter().map(|(name, table)| (name.clone(), by_label(table))).collect()
+    }
+
+    /// Returns the run's id: given, or "r" and a hash of what decides the results, never of date, widths or devices,
+    /// so that a killed run, started again, goes on.
+    pub fn run_id(&self) -> Result<String> {
+        if self.run.id != "auto" {
+            return Ok(self.run.id.clone());
+        }
+        let decides = (&self.run.manifest, &self.run.output, &self.model, &self.crop, self.run.seed);
+        let text = serde_json::to_string(&decides).context("run.id")?;
+        let digest = Sha256::digest(text.as_bytes());
+        Ok(std::iter::once("r".to_owned()).chain(digest.iter().take(5).map(|byte| format!("{byte:02x}"))).collect())
+    }
+}
+
+/// Puts a value under a dotted key; text that is no TOML value is a string.
+fn put(table: &mut Table, key: &str, text: &str) -> Result<()> {
+    let value = format!("v = {text}").parse::<Table>().ok().and_then(|mut parsed| parsed.remove("v"));
+    let value = value.unwrap_or_else(|| Value::String(text.to_owned()));
+    let mut parts: Vec<&str> = key.split('.').collect();
+    let last = parts.pop().filter(|part| !part.is_empty()).ok_or_else(|| anyhow!("expected a key, found nothing"))?;
+    let mut folder = table;
+    for part in parts {
+        let entry = folder.entry(part).or_insert_with(|| Value::Table(Table::new()));
+        folder = entry.as_table_mut().ok_or_else(|| anyhow!("expected a section, found the value {part}"))?;
+    }
+    folder.insert(last.to_owned(), value);
+    Ok(())
+}
+
+/// Refuses keys that are not known, naming the nearest known one.
+fn check_keys(table: &Table) -> Result<()> {
+    let known = Table::try_from(Conf::default()).context("the defaults")?;
+    let mut known_keys = Vec::new();
+    keys(&known, "", &mut known_keys);
+    let mut found = Vec::new();
+    keys(table, "", &mut found);
+    for key in found {
+        if key.starts_with("labels.") || known_keys.contains(&key) {
+            continue;
+        }
+        let near = known_keys.iter().max_by(|a, b| similarity(a, &key).total_cmp(&similarity(b, &key)));
+        let hint = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
+        bail!("expected a known key, found {key}{hint}");
+    }
+    Ok(())
+}
+
+fn similarity(known: &str, found: &str) -> f64 {
+    strsim::normalized_damerau_levenshtein(known, found)
+}
+
+fn keys(table: &Table, prefix: &str, into: &mut Vec<String>) {
+    for (name, value) in table {
+        let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        match value {
+            Value::Table(inner) => keys(inner, &key, into),
+            _ => into.push(key),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(file: &str, environment: &[(&str, &str)], settings: &[&str]) -> Result<Conf> {
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings: Vec<String> = settings.iter().map(|text| (*text).to_owned()).collect();
+        Conf::read(Some(file), environment, &settings)
+    }
+
+    #[test]
+    fn the_default_file_equals_the_defaults() {
+        let written = Conf::read(Some(include_str!("../conf/default.toml")), std::iter::empty(), &[]).expect("default");
+        assert_eq!(written, Conf::default());
+        let mut known = Vec::new();
+        keys(&Table::try_from(Conf::default()).expect("defaults"), "", &mut known);
+        let mut listed = Vec::new();
+        keys(&include_str!("../conf/default.toml").parse().expect("toml"), "", &mut listed);
+        // how the network is trained stands in conf/train.toml
+        let method = "train.lsd_ebm.";
+        known.retain(|key| !key.starts_with(method));
+        assert_eq!(listed, known, "conf/default.toml lists every key");
+        let train = Conf::read(Some(include_str!("../conf/train.toml")), std::iter::empty(), &[]).expect("train");
+        assert_eq!(train.train.validation, ["verse007", "totalseg-s0327"]);
+    }
+
+    #[test]
+    fn a_setting_beats_the_environment_beats_the_file() {
+        let file = "[run]\nseed = 1\n[pool]\nbatch = 2\ndevices = [\"cpu\"]\n";
+        let environment = [("SPINESTREAM__RUN__SEED", "2"), ("SPINESTREAM__POOL__BATCH", "3"), ("SPINESTREAM_X", "1")];
+        let conf = read(file, &environment, &["run.seed=4", "run.output=s3://b/p", "widths.fetch=7"]).expect("conf");
+        assert_eq!((conf.run.seed, conf.pool.batch), (4, 3));
+        assert_eq!(conf.run.output, "s3://b/p");
+        assert_eq!(conf.widths.fetch.or(1).get(), 7);
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest_known_one() {
+        let error = read("[run]\nmanifset = \"x\"\n", &[], &[]).expect_err("unknown");
+        assert_eq!(error.to_string(), "expected a known key, found run.manifset; did you mean run.manifest?");
+        assert!(read("", &[], &["model.stepz=1"]).expect_err("unknown").to_string().contains("model.steps"));
+    }
+
+    #[test]
+    fn values_that_do_not_fit_are_refused() {
+        assert!(read("", &[], &["run.max_failed=2"]).is_err());
+        assert!(read("", &[], &["widths.crop=0"]).is_err());
+        assert!(read("", &[], &["run.id=a/b"]).is_err());
+        assert!(read("[labels.site]\nL1 = 3\nL2 = 3\n", &[], &[]).is_err());
+        assert!(read("[labels.verse]\nL1 = 3\n", &[], &[]).is_err());
+    }
+
+    #[test]
+    fn an_own_table_names_labels() {
+        let conf = read("[labels.site]\nL1 = 3\nL2 = 4\n", &[], &[]).expect("conf");
+        assert_eq!(conf.label_tables()["site"].get(&4), Some(&Level::L2));
+    }
+
+    #[test]
+    fn the_run_id_follows_from_what_decides_the_results() {
+        let id = |settings: &[&str]| read("", &[], settings).expect("conf").run_id().expect("id");
+        assert_eq!(id(&["pool.batch=8"]), id(&["widths.fetch=3"]));
+        assert_ne!(id(&["run.seed=1"]), id(&[]));
+        assert_eq!(id(&["run.id=mine"]), "mine");
+    }
+}

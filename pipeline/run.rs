@@ -1,0 +1,190 @@
+//! `spinestream run`: a cohort manifest becomes a stream of cases, and each case Parquet rows.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use models::ModelError;
+use schemas::{Listed, ModelIdentity, ObjectUrl, Outcome};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use stages::crop::Crop;
+use stages::decode::{Decode, DecodeConf};
+use stages::evaluate::Evaluate;
+use stages::fetch::{Fetch, FetchConf};
+use stages::manifest::{self, Context};
+use stages::pool::Pool;
+use stages::reconstruct::Reconstruct;
+use stages::store::{Place, StoreError, Stores, absolute, folder_of, working_folder};
+use stages::tables::{SOFTWARE_VERSION, Tables};
+use stages::write::Write;
+
+use crate::conf::Conf;
+use crate::flow::Flow;
+use crate::tally::Tally;
+use crate::{Exit, RunEnd};
+
+/// Most bytes of a manifest or of a file of weights.
+const SMALL_OBJECT: u64 = 4 << 30;
+
+/// Runs the cohort that `conf` names; stops taking new cases once `stop` is there.
+///
+/// # Errors
+/// What ends a run before its last case.
+pub async fn run(
+    conf: &Conf,
+    stores: &Arc<Stores>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<Exit, RunEnd> {
+    let start = Instant::now();
+    let id = conf.run_id().map_err(|error| RunEnd::Conf(error.to_string()))?;
+    let worker = worker_name();
+    let output = place(stores, "run.output", &conf.run.output)?;
+    let cases = list(conf, stores).await?;
+    let tables = Tables::new(output.clone(), &id, &worker, conf.write.clone());
+    let published = tables.published().await?;
+    let pool = open_pool(conf, stores).await?;
+    let model = pool.identity();
+
+    let todo: Vec<_> = cases.iter().filter(|case| !published.contains(&id_of(case))).cloned().collect();
+    let mut tally = Tally::new(cases.len(), cases.len() - todo.len(), conf.run.max_failed);
+    let flow = through_the_stages(conf, stores, &output, &id, &pool, todo, stop);
+    let verdict = tokio::select! {
+        ended = flow.into(tables, |outcome| tally.see(outcome)) => ended,
+        () = pool.every_worker_gone() => Err(RunEnd::WorkersGone),
+    };
+
+    let record = record(conf, &id, &model, &tally, start);
+    let place = output.join(&format!("runs/{id}/{worker}.json"));
+    let kept = place.put(record.into()).await.map_err(|error| RunEnd::Tables(error.into()));
+    print!("{}", tally.close());
+    verdict.and(kept)?;
+    Ok(if tally.all_done() { Exit::Done } else { Exit::SomeFailed })
+}
+
+/// The flow itself, in order.
+fn through_the_stages(
+    conf: &Conf,
+    stores: &Arc<Stores>,
+    output: &Place,
+    id: &str,
+    pool: &Pool,
+    cases: Vec<Outcome<Listed>>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Flow<impl tokio_stream::Stream<Item = Outcome<schemas::Written>> + Send + 'static> {
+    let max_bytes = conf.run.memory.as_u64();
+    let fetch = Fetch { stores: Arc::clone(stores), conf: FetchConf { max_bytes } };
+    let decode = Decode { conf: DecodeConf { max_bytes } };
+    let crop = Crop { conf: conf.crop.clone() };
+    let reconstruct = Reconstruct { pool: pool.clone() };
+    let evaluate = Evaluate { conf: conf.evaluate.clone() };
+    let write = Write { volumes: output.join(&format!("volumes/run={id}")), conf: conf.write.clone() };
+
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = conf.pool.devices.len() * conf.pool.replicas;
+    // enough cases before the pool that a micro-batch is always there to be taken
+    let ready = workers + (workers * conf.pool.batch).div_ceil(4);
+    let widths = &conf.widths;
+    Flow::until(tokio_stream::iter(cases), stop)
+        .through(fetch, widths.fetch.or(4))
+        .through(decode, widths.decode.or(cores))
+        .through(crop, widths.crop.or(cores))
+        .through(reconstruct, widths.reconstruct.or(ready))
+        .through(evaluate, widths.evaluate.or(cores))
+        .through(write, widths.write.or(cores))
+}
+
+fn id_of(case: &Outcome<Listed>) -> String {
+    match case {
+        Ok(case) => case.id.folded(),
+        Err(failure) => failure.id.folded(),
+    }
+}
+
+async fn list(conf: &Conf, stores: &Stores) -> Result<Vec<Outcome<Listed>>, RunEnd> {
+    let url = url("run.manifest", &conf.run.manifest)?;
+    let place = stores.place(&url).map_err(RunEnd::ManifestStore)?;
+    let bytes = place.read(SMALL_OBJECT).await.map_err(RunEnd::ManifestStore)?;
+    let base = folder_of(&url).map_err(RunEnd::ManifestStore)?;
+    let context = Context { base, labels: &conf.label_tables(), seed: conf.run.seed };
+    let cases = manifest::list(place.path.as_ref(), &bytes, &context)?;
+    let ids: HashSet<String> = cases.iter().map(id_of).collect();
+    debug_assert_eq!(ids.len(), cases.len(), "every row has an id of its own");
+    Ok(cases)
+}
+
+async fn open_pool(conf: &Conf, stores: &Stores) -> Result<Pool, RunEnd> {
+    let weights = weights(conf, stores).await?;
+    let model = conf.model.clone();
+    let threads = conf.pool.threads;
+    let open = move |device: &str| {
+        #[cfg(feature = "torch")]
+        models::lsd_ebm::set_threads(threads);
+        #[cfg(not(feature = "torch"))]
+        let _ = threads;
+        models::open(&model, weights.as_deref(), device)
+    };
+    Pool::start(&conf.pool, Arc::new(open)).await.map_err(|error| RunEnd::Conf(error.to_string()))
+}
+
+/// Reads the weights that `model.weights` names; `None` for the shipped ones.
+async fn weights(conf: &Conf, stores: &Stores) -> Result<Option<bytes::Bytes>, RunEnd> {
+    if conf.model.weights == "shipped" {
+        return Ok(None);
+    }
+    let place = place(stores, "model.weights", &conf.model.weights)?;
+    let error = |error: StoreError| RunEnd::Conf(ModelError::Weights(error.to_string()).to_string());
+    Ok(Some(place.read(SMALL_OBJECT).await.map_err(error)?))
+}
+
+/// Returns the URL that a configuration key holds, relative to the working folder.
+///
+/// # Errors
+/// The key is empty, or its value no URL.
+pub fn url(key: &str, text: &str) -> Result<ObjectUrl, RunEnd> {
+    if text.is_empty() {
+        return Err(RunEnd::Conf(format!("{key}: expected a path or URL, found nothing")));
+    }
+    let resolved = working_folder().and_then(|base| absolute(&base, text));
+    resolved.map_err(|error| RunEnd::Conf(format!("{key}: {error}")))
+}
+
+fn place(stores: &Stores, key: &str, text: &str) -> Result<Place, RunEnd> {
+    stores.place(&url(key, text)?).map_err(|error| RunEnd::Conf(format!("{key}: {error}")))
+}
+
+/// A name for this process that tells nothing of the machine.
+fn worker_name() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let digest = Sha256::digest(format!("{now} {}", std::process::id()).as_bytes());
+    std::iter::once("w".to_owned()).chain(digest.iter().take(4).map(|byte| format!("{byte:02x}"))).collect()
+}
+
+fn record(conf: &Conf, id: &str, model: &ModelIdentity, tally: &Tally, start: Instant) -> Vec<u8> {
+    let record = json!({
+        "run": id,
+        "software_version": SOFTWARE_VERSION,
+        "configuration": redacted(conf),
+        "model": model,
+        "counts": tally.counts(),
+        "failures": tally.failures(),
+        "seconds": start.elapsed().as_secs_f64(),
+    });
+    record.to_string().into_bytes()
+}
+
+/// The configuration without what a URL can carry besides a place: user names, passwords, signatures.
+fn redacted(conf: &Conf) -> Conf {
+    let mut conf = conf.clone();
+    for text in [&mut conf.run.manifest, &mut conf.run.output, &mut conf.model.weights] {
+        if let Ok(mut url) = url::Url::parse(text) {
+            url.set_query(None);
+            // both fail only for URLs that cannot hold such parts
+            let _ = url.set_password(None);
+            let _ = url.set_username("");
+            *text = url.into();
+        }
+    }
+    conf
+}

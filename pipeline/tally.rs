@@ -1,0 +1,251 @@
+//! Counts outcomes as they end: progress while the run lasts, the closing table, the failure brake, the exit code.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use schemas::rows::VertebraRow;
+use schemas::vertebra::METRIC_NAMES;
+use schemas::{Outcome, Written};
+use serde::Serialize;
+
+use crate::RunEnd;
+
+/// Outcomes from which on the share of failures is looked at.
+const BRAKE_FROM: usize = 50;
+
+/// Time between two progress lines where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Vertebrae and failures that the closing table and the run's record list one by one; the tables hold all.
+const LISTED_MOST: usize = 24;
+const RECORDED_MOST: usize = 1000;
+
+/// Counts of a run, as its record holds them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Cases of the manifest.
+    pub cases: usize,
+    /// Cases that an earlier start of this run had done.
+    pub already_done: usize,
+    /// Cases done by this process.
+    pub done: usize,
+    /// Cases that became a failed row.
+    pub failed: usize,
+    /// Vertebrae found.
+    pub vertebrae: usize,
+    /// Vertebrae that failed alone.
+    pub vertebrae_failed: usize,
+}
+
+/// One failed case, as the run's record lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FailureRecord {
+    case_id: String,
+    stage: &'static str,
+    kind: &'static str,
+    reason: &'static str,
+}
+
+/// Sum of DSC over the vertebrae that have both.
+#[derive(Debug, Clone, Copy, Default)]
+struct Dice {
+    count: usize,
+    input: f64,
+    recon: f64,
+}
+
+/// The run's counts and how they are shown.
+#[derive(Debug)]
+pub struct Tally {
+    counts: Counts,
+    by_kind: BTreeMap<(&'static str, &'static str), usize>,
+    failures: Vec<FailureRecord>,
+    listed: Vec<String>,
+    dice: BTreeMap<&'static str, Dice>,
+    max_failed: f64,
+    bar: ProgressBar,
+    start: Instant,
+    last_line: Instant,
+}
+
+impl Tally {
+    /// Starts counting `cases`, of which an earlier start had done some.
+    pub fn new(cases: usize, already_done: usize, max_failed: f64) -> Self {
+        let target = if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(cases as u64), target);
+        let template = "{bar:30} {pos}/{len} cases {elapsed_precise} left {eta_precise} {msg}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_position(already_done as u64);
+        bar.reset_eta();
+        Self {
+            counts: Counts { cases, already_done, ..Counts::default() },
+            by_kind: BTreeMap::new(),
+            failures: Vec::new(),
+            listed: Vec::new(),
+            dice: BTreeMap::new(),
+            max_failed,
+            bar,
+            start: Instant::now(),
+            last_line: Instant::now(),
+        }
+    }
+
+    /// Counts one outcome.
+    ///
+    /// # Errors
+    /// The share of failures is above `run.max_failed`: the run gives up.
+    pub fn see(&mut self, outcome: &Outcome<Written>) -> Result<(), RunEnd> {
+        match outcome {
+            Ok(case) => {
+                self.counts.done += 1;
+                for row in &case.body.vertebrae {
+                    self.see_vertebra(row);
+                }
+            }
+            Err(failure) => {
+                self.counts.failed += 1;
+                *self.by_kind.entry((failure.stage, failure.fault.kind.as_str())).or_default() += 1;
+                tracing::warn!(case = %failure.id, stage = failure.stage, "{}", failure.fault);
+                if self.failures.len() < RECORDED_MOST {
+                    self.failures.push(FailureRecord {
+                        case_id: failure.id.to_string(),
+                        stage: failure.stage,
+                        kind: failure.fault.kind.as_str(),
+                        reason: failure.fault.reason,
+                    });
+                }
+            }
+        }
+        self.show_progress();
+        let ended = self.counts.done + self.counts.failed;
+        let share = self.counts.failed as f64 / ended as f64;
+        if ended >= BRAKE_FROM && share > self.max_failed {
+            return Err(RunEnd::TooManyFailed { failed: self.counts.failed, ended, max_failed: self.max_failed });
+        }
+        Ok(())
+    }
+
+    fn see_vertebra(&mut self, row: &VertebraRow) {
+        self.counts.vertebrae += 1;
+        let dice = METRIC_NAMES.iter().position(|name| *name == "dsc").unwrap_or_default();
+        let input = row.input.and_then(|scores| scores[dice]);
+        let recon = row.recon.and_then(|scores| scores[dice]);
+        if row.status != "done" {
+            self.counts.vertebrae_failed += 1;
+        }
+        if let (Some(input), Some(recon)) = (input, recon) {
+            let sum = self.dice.entry(row.level).or_default();
+            *sum = Dice { count: sum.count + 1, input: sum.input + input, recon: sum.recon + recon };
+        }
+        if self.listed.len() < LISTED_MOST {
+            let number = |value: Option<f64>| value.map_or("    -".to_owned(), |value| format!("{value:.3}"));
+            let volume = row.recon_volume_mm3.map_or("     -".to_owned(), |mm3| format!("{:6.1}", mm3 / 1e3));
+            let flags = row.reason.map_or_else(|| row.flags.join(" "), str::to_owned);
+            self.listed.push(format!(
+                "{:<24} {:<5} {:>6.1} {volume}   {} → {}   {flags}",
+                row.case_id,
+                row.level,
+                row.input_volume_mm3 / 1e3,
+                number(input),
+                number(recon),
+            ));
+        }
+    }
+
+    fn show_progress(&mut self) {
+        self.bar.inc(1);
+        self.bar.set_message(format!("{} failed", self.counts.failed));
+        if self.bar.is_hidden() && self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
+            let ended = self.counts.already_done + self.counts.done + self.counts.failed;
+            eprintln!("{ended} of {} cases, {} failed, {:.0} s", self.counts.cases, self.counts.failed, self.start.elapsed().as_secs_f64());
+        }
+    }
+
+    /// Returns the counts.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Returns the failures that the run's record lists.
+    pub fn failures(&self) -> &[FailureRecord] {
+        &self.failures
+    }
+
+    /// Returns whether every case and vertebra seen was done.
+    pub fn all_done(&self) -> bool {
+        self.counts.failed == 0 && self.counts.vertebrae_failed == 0
+    }
+
+    /// Ends the bar and returns the closing table.
+    pub fn close(&self) -> String {
+        self.bar.finish_and_clear();
+        let mut text = String::new();
+        let _ = self.write(&mut text);
+        text
+    }
+
+    fn write(&self, text: &mut String) -> std::fmt::Result {
+        if !self.listed.is_empty() {
+            writeln!(text, "{:<24} {:<5} {:>6} {:>6}   {:<13}", "case", "level", "in cm³", "cm³", "DSC in → out")?;
+            for line in &self.listed {
+                writeln!(text, "{}", line.trim_end())?;
+            }
+            if self.counts.vertebrae > self.listed.len() {
+                writeln!(text, "… and {} more", self.counts.vertebrae - self.listed.len())?;
+            }
+        }
+        for (level, dice) in &self.dice {
+            let mean = |sum: f64| sum / dice.count as f64;
+            writeln!(
+                text,
+                "mean DSC {level} over {}: {:.3} → {:.3}",
+                dice.count,
+                mean(dice.input),
+                mean(dice.recon)
+            )?;
+        }
+        for ((stage, kind), count) in &self.by_kind {
+            writeln!(text, "failed in {stage}: {count} {kind}")?;
+        }
+        let counts = &self.counts;
+        writeln!(
+            text,
+            "{} cases: {} done, {} failed{}; {} vertebrae, {} failed; {:.1} s",
+            counts.cases,
+            counts.done,
+            counts.failed,
+            if counts.already_done > 0 { format!(", {} done before", counts.already_done) } else { String::new() },
+            counts.vertebrae,
+            counts.vertebrae_failed,
+            self.start.elapsed().as_secs_f64(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemas::{CaseId, Failure, Fault};
+
+    fn failure() -> Outcome<Written> {
+        let fault = Fault::missing("object_not_found", "mask: expected an object, found none there");
+        Err(Failure { id: CaseId::of_row(1), person: None, stage: "fetch", fault, spent: Vec::new() })
+    }
+
+    #[test]
+    fn the_brake_holds_from_fifty_outcomes_on() {
+        let mut tally = Tally::new(100, 0, 0.5);
+        for _ in 0..49 {
+            assert!(tally.see(&failure()).is_ok());
+        }
+        assert!(matches!(tally.see(&failure()), Err(RunEnd::TooManyFailed { failed: 50, ended: 50, .. })));
+        assert!(tally.close().contains("failed in fetch: 50 Missing"));
+        assert!(!tally.all_done());
+    }
+}

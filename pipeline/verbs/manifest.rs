@@ -1,0 +1,80 @@
+//! `spinestream manifest`: writes a cohort manifest by walking names.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use clap::Args;
+use object_store::ObjectMeta;
+use stages::manifest::walk::{References, to_csv, walk};
+use stages::store::Stores;
+
+use super::place_of;
+use crate::Exit;
+use crate::run::url;
+
+/// Arguments of the verb.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Folder or prefix of masks.
+    pub url: String,
+    /// Manifest to write (CSV).
+    #[arg(short, long, value_name = "FILE")]
+    pub output: String,
+    /// Label scheme of label maps: verse, totalsegmentator, … Names do not tell it, and it is never guessed.
+    #[arg(long, value_name = "SCHEME")]
+    pub labels: Option<String>,
+    /// Folder or prefix of the paired CT masks.
+    #[arg(long, value_name = "URL", requires = "reference_labels")]
+    pub references: Option<String>,
+    /// Label scheme of the paired CT masks.
+    #[arg(long, value_name = "SCHEME")]
+    pub reference_labels: Option<String>,
+}
+
+/// Writes the manifest and says what was left out.
+///
+/// # Errors
+/// A place that cannot be read or written, or label maps without `--labels`.
+pub async fn manifest(arguments: &Arguments, stores: &Arc<Stores>) -> Result<Exit> {
+    let masks = objects(stores, "URL", &arguments.url).await?;
+    let references = match &arguments.references {
+        Some(text) => objects(stores, "--references", text).await?,
+        None => Vec::new(),
+    };
+    let references = arguments
+        .reference_labels
+        .as_deref()
+        .filter(|_| !references.is_empty())
+        .map(|labels| References { objects: &references, labels });
+    let found = walk(&masks, arguments.labels.as_deref(), references.as_ref()).map_err(|message| anyhow!(message))?;
+    for (reason, count) in &found.left_out {
+        eprintln!("left out {count}: {reason}");
+    }
+    if found.rows.is_empty() {
+        bail!("expected masks named like *_seg-vert_msk.nii.gz, *_dseg.nii.gz, vertebrae_L3.nii.gz or L1_case_seg.nii.gz, found none among {} objects", masks.len());
+    }
+    let place = place_of(stores, "--output", &arguments.output)?;
+    place.put(to_csv(&found.rows)?.into()).await.context("--output")?;
+    let paired = found.rows.iter().filter(|row| row.reference.is_some()).count();
+    println!("{} cases, {paired} with a reference, written to {}", found.rows.len(), arguments.output);
+    Ok(Exit::Done)
+}
+
+async fn objects(stores: &Arc<Stores>, name: &str, text: &str) -> Result<Vec<(String, ObjectMeta)>> {
+    let base = url(name, text)?;
+    let place = place_of(stores, name, text)?;
+    let listed = place.list().await.with_context(|| name.to_owned())?;
+    let base = base.expose().trim_end_matches('/');
+    let named = listed.into_iter().filter_map(|object| {
+        let below: Vec<String> = object.location.prefix_match(&place.path)?.map(|part| part.as_ref().to_owned()).collect();
+        Some((join(base, &below)?, object))
+    });
+    Ok(named.collect())
+}
+
+/// Names become URL segments one by one, so that '#' or '%' in a name stay part of it.
+fn join(base: &str, below: &[String]) -> Option<String> {
+    let mut url = url::Url::parse(base).ok()?;
+    url.path_segments_mut().ok()?.extend(below);
+    Some(url.into())
+}

@@ -1,0 +1,147 @@
+//! One column of a table: what it is called, what it means, and how a row fills it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow_array::builder::{
+    FixedSizeListBuilder, Float32Builder, Float64Builder, ListBuilder, StringBuilder,
+};
+use arrow_array::{ArrayRef, Float64Array, StringArray, UInt32Array, UInt64Array};
+use arrow_schema::Field;
+
+use super::DESCRIPTION_KEY;
+
+/// A column of table rows `R`.
+pub struct Column<R> {
+    name: String,
+    nullable: bool,
+    description: String,
+    fill: Box<dyn Fn(&[R]) -> ArrayRef>,
+}
+
+impl<R> Column<R> {
+    fn new(
+        name: impl Into<String>,
+        description: impl Into<String>,
+        fill: Box<dyn Fn(&[R]) -> ArrayRef>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            nullable: true,
+            description: description.into(),
+            fill,
+        }
+    }
+
+    /// Forbids nulls.
+    pub(super) fn required(mut self) -> Self {
+        self.nullable = false;
+        self
+    }
+
+    /// Returns the Arrow field.
+    pub(super) fn field(&self) -> Field {
+        let data_type = (self.fill)(&[]).data_type().clone();
+        let metadata = HashMap::from([(DESCRIPTION_KEY.to_owned(), self.description.clone())]);
+        Field::new(&self.name, data_type, self.nullable).with_metadata(metadata)
+    }
+
+    /// Returns the column of these rows.
+    pub(super) fn array(&self, rows: &[R]) -> ArrayRef {
+        (self.fill)(rows)
+    }
+}
+
+/// Text.
+pub(super) fn text<R: 'static>(
+    name: &str,
+    description: &str,
+    get: impl Fn(&R) -> Option<&str> + 'static,
+) -> Column<R> {
+    let fill = move |rows: &[R]| Arc::new(rows.iter().map(&get).collect::<StringArray>()) as ArrayRef;
+    Column::new(name, description, Box::new(fill))
+}
+
+/// A list of short texts.
+pub(super) fn texts<R: 'static>(
+    name: &str,
+    description: &str,
+    get: impl Fn(&R) -> Vec<&str> + 'static,
+) -> Column<R> {
+    let fill = move |rows: &[R]| {
+        let mut builder = ListBuilder::new(StringBuilder::new());
+        for row in rows {
+            builder.append_value(get(row).into_iter().map(Some));
+        }
+        Arc::new(builder.finish()) as ArrayRef
+    };
+    Column::new(name, description, Box::new(fill))
+}
+
+/// A count.
+pub(super) fn count<R: 'static>(
+    name: &str,
+    description: &str,
+    get: impl Fn(&R) -> Option<u32> + 'static,
+) -> Column<R> {
+    let fill = move |rows: &[R]| Arc::new(rows.iter().map(&get).collect::<UInt32Array>()) as ArrayRef;
+    Column::new(name, description, Box::new(fill))
+}
+
+/// A large count, or a seed.
+pub(super) fn wide<R: 'static>(
+    name: &str,
+    description: &str,
+    get: impl Fn(&R) -> Option<u64> + 'static,
+) -> Column<R> {
+    let fill = move |rows: &[R]| Arc::new(rows.iter().map(&get).collect::<UInt64Array>()) as ArrayRef;
+    Column::new(name, description, Box::new(fill))
+}
+
+/// A real number.
+pub(super) fn real<R: 'static>(
+    name: impl Into<String>,
+    description: impl Into<String>,
+    get: impl Fn(&R) -> Option<f64> + 'static,
+) -> Column<R> {
+    let fill = move |rows: &[R]| Arc::new(rows.iter().map(&get).collect::<Float64Array>()) as ArrayRef;
+    Column::new(name, description, Box::new(fill))
+}
+
+/// `N` real numbers.
+pub(super) fn reals<R: 'static, const N: usize>(
+    name: &str,
+    description: &str,
+    get: impl Fn(&R) -> [f64; N] + 'static,
+) -> Column<R> {
+    let fill = move |rows: &[R]| {
+        let mut builder = FixedSizeListBuilder::new(Float64Builder::new(), N as i32);
+        for row in rows {
+            builder.values().append_slice(&get(row));
+            builder.append(true);
+        }
+        Arc::new(builder.finish()) as ArrayRef
+    };
+    Column::new(name, description, Box::new(fill))
+}
+
+/// `length` single-precision numbers, or null.
+pub(super) fn descriptor<R: 'static>(
+    name: &str,
+    description: &str,
+    length: usize,
+    get: impl Fn(&R) -> Option<&[f32]> + 'static,
+) -> Column<R> {
+    let fill = move |rows: &[R]| {
+        let mut builder = FixedSizeListBuilder::new(Float32Builder::new(), length as i32);
+        for row in rows {
+            match get(row).filter(|values| values.len() == length) {
+                Some(values) => builder.values().append_slice(values),
+                None => builder.values().append_nulls(length),
+            }
+            builder.append(get(row).is_some_and(|values| values.len() == length));
+        }
+        Arc::new(builder.finish()) as ArrayRef
+    };
+    Column::new(name, description, Box::new(fill))
+}

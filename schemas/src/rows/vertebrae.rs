@@ -1,0 +1,202 @@
+//! Table `vertebrae`: one row a vertebra found.
+
+use super::Row;
+use super::column::{Column, count, descriptor, real, reals, text, texts, wide};
+use crate::vertebra::{LATENT_LENGTH, METRIC_NAMES, Scores};
+
+/// One vertebra of one case.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(
+    missing_docs,
+    reason = "each field is described once, in the list of columns below"
+)]
+pub struct VertebraRow {
+    pub case_id: String,
+    pub person: String,
+    pub attempt: u32,
+    pub level: &'static str,
+    pub label: u32,
+    pub status: &'static str,
+    pub kind: Option<&'static str>,
+    pub reason: Option<&'static str>,
+    pub message: Option<String>,
+    pub chain: Vec<String>,
+    pub model_version: String,
+    pub weights_sha256: String,
+    pub steps: u32,
+    pub samples: u32,
+    pub seed: u64,
+    pub centre_mm: [f64; 3],
+    pub affine: [f64; 16],
+    pub source_spacing_mm: [f64; 3],
+    pub source_volume_mm3: f64,
+    pub input_volume_mm3: f64,
+    pub recon_volume_mm3: Option<f64>,
+    pub reference_volume_mm3: Option<f64>,
+    pub flags: Vec<&'static str>,
+    pub input: Option<Scores>,
+    pub recon: Option<Scores>,
+    pub latent: Option<Vec<f32>>,
+    pub reconstruct_ms: f64,
+    pub batch: u32,
+}
+
+/// What each metric is, in the order of [`METRIC_NAMES`].
+const METRIC_MEANINGS: [&str; METRIC_NAMES.len()] = [
+    "Dice coefficient (paper Eq. 18)",
+    "volumetric similarity (paper Eq. 19)",
+    "sensitivity TP/(TP+FN) (paper Eq. 20)",
+    "specificity TN/(TN+FP) (paper Eq. 21)",
+    "positive predictive value TP/(TP+FP)",
+    "negative predictive value TN/(TN+FN)",
+    "normalised mutual information, arithmetic mean (paper Eq. 22)",
+    "Cohen's kappa (paper Eq. 23)",
+    "Jaccard index",
+    "95th percentile Hausdorff distance, larger of both directions, mm",
+    "average symmetric surface distance, both directions pooled, mm",
+];
+
+impl Row for VertebraRow {
+    const TABLE: &'static str = "vertebrae";
+
+    fn case_id(&self) -> &str {
+        &self.case_id
+    }
+
+    fn columns() -> Vec<Column<Self>> {
+        let mut columns = vec![
+            text("case_id", "pseudonym of the case", |row: &Self| {
+                Some(&row.case_id)
+            })
+            .required(),
+            text("person", "pseudonym of the person, for splits", |row: &Self| {
+                Some(&row.person)
+            })
+            .required(),
+            count(
+                "attempt",
+                "0 for the first try; readers take a case's highest",
+                |row: &Self| Some(row.attempt),
+            )
+            .required(),
+            text("level", "L1 to L6", |row: &Self| Some(row.level)).required(),
+            count("label", "number in the input's label map", |row: &Self| {
+                Some(row.label)
+            })
+            .required(),
+            text(
+                "status",
+                "done or failed; a vertebra can fail alone",
+                |row: &Self| Some(row.status),
+            )
+            .required(),
+            text("kind", "whose matter the fault is", |row: &Self| row.kind),
+            text("reason", "stable code of the fault", |row: &Self| row.reason),
+            text("message", "what was expected and what was found", |row: &Self| {
+                row.message.as_deref()
+            }),
+            texts("chain", "models it went through, in order", |row: &Self| {
+                row.chain.iter().map(String::as_str).collect()
+            })
+            .required(),
+            text(
+                "model_version",
+                "version of the weights; none for a method without",
+                |row: &Self| Some(&row.model_version),
+            )
+            .required(),
+            text(
+                "weights_sha256",
+                "SHA-256 of the weights; empty for a method without",
+                |row: &Self| Some(&row.weights_sha256),
+            )
+            .required(),
+            count("steps", "diffusion levels walked", |row: &Self| Some(row.steps)).required(),
+            count("samples", "samples drawn", |row: &Self| Some(row.samples)).required(),
+            wide(
+                "seed",
+                "seed of its chain: from the run's seed, case and level",
+                |row: &Self| Some(row.seed),
+            )
+            .required(),
+        ];
+        for (axis, letter) in ["x", "y", "z"].into_iter().enumerate() {
+            let description = format!("centre of the label's bounding box along {letter}, RAS mm");
+            let name = format!("centre_{letter}_mm");
+            columns.push(real(name, description, move |row: &Self| Some(row.centre_mm[axis])).required());
+        }
+        columns.extend([
+            reals(
+                "affine",
+                "patch voxel index to RAS mm, 4 × 4 row by row",
+                |row: &Self| row.affine,
+            )
+            .required(),
+            reals(
+                "source_spacing_mm",
+                "voxel spacing of the scan along its own axes",
+                |row: &Self| row.source_spacing_mm,
+            )
+            .required(),
+            real(
+                "source_volume_mm3",
+                "volume of the label on the scan's own grid",
+                |row: &Self| Some(row.source_volume_mm3),
+            )
+            .required(),
+            real(
+                "input_volume_mm3",
+                "volume of the input in the patch",
+                |row: &Self| Some(row.input_volume_mm3),
+            )
+            .required(),
+            real(
+                "recon_volume_mm3",
+                "volume of the reconstruction",
+                |row: &Self| row.recon_volume_mm3,
+            ),
+            real(
+                "reference_volume_mm3",
+                "volume of the reference in the patch",
+                |row: &Self| row.reference_volume_mm3,
+            ),
+            texts(
+                "flags",
+                "touches_border, touches_cube, fragments, reference_elsewhere, …",
+                |row: &Self| row.flags.clone(),
+            )
+            .required(),
+        ]);
+        for (index, (name, meaning)) in METRIC_NAMES.into_iter().zip(METRIC_MEANINGS).enumerate() {
+            let description = format!("input against reference: {meaning}");
+            let get = move |row: &Self| row.input.and_then(|scores| scores[index]);
+            columns.push(real(format!("input_{name}"), description, get));
+        }
+        for (index, (name, meaning)) in METRIC_NAMES.into_iter().zip(METRIC_MEANINGS).enumerate() {
+            let description = format!("reconstruction against reference: {meaning}");
+            let get = move |row: &Self| row.recon.and_then(|scores| scores[index]);
+            columns.push(real(format!("recon_{name}"), description, get));
+        }
+        columns.extend([
+            descriptor(
+                "latent",
+                "pooled descriptor of the latent, the same length for every method",
+                LATENT_LENGTH,
+                |row: &Self| row.latent.as_deref(),
+            ),
+            real(
+                "reconstruct_ms",
+                "circumstance: time in the model, waiting included",
+                |row: &Self| Some(row.reconstruct_ms),
+            )
+            .required(),
+            count(
+                "batch",
+                "circumstance: patches in its micro-batch",
+                |row: &Self| Some(row.batch),
+            )
+            .required(),
+        ]);
+        columns
+    }
+}

@@ -1,0 +1,136 @@
+//! What the tests share: cohorts in memory, runs on them, tables read back.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use schemas::ObjectUrl;
+use spinestream::conf::Conf;
+use spinestream::verbs::phantom::pair;
+use spinestream::{Exit, RunEnd, run};
+use stages::store::{Place, Stores};
+
+/// Folder `shared/` with real data and goldens; `None` says that tests on it are skipped.
+pub fn shared() -> Option<PathBuf> {
+    let folder = std::env::var_os("SPINESTREAM_SHARED").map(PathBuf::from);
+    if folder.is_none() {
+        eprintln!("skipped: SPINESTREAM_SHARED is not set");
+    }
+    folder
+}
+
+/// A cohort in a store of its own.
+pub struct Cohort {
+    /// The store: everything lies below `memory:///cohort/`, results below `memory:///out/`.
+    pub stores: Arc<Stores>,
+    rows: Vec<String>,
+}
+
+/// One row of a table, every cell as text; null is empty.
+pub type Row = BTreeMap<String, String>;
+
+impl Cohort {
+    /// An empty cohort.
+    pub fn new() -> Self {
+        Self { stores: Arc::new(Stores::default()), rows: Vec::new() }
+    }
+
+    /// A cohort of phantoms `p1`, `p2`, … with references.
+    pub async fn of_phantoms(count: usize) -> Self {
+        let mut cohort = Self::new();
+        for number in 1..=count {
+            let pair = pair(number as u64).expect("phantom");
+            cohort.put(&format!("p{number}.nii.gz"), pair.mask).await;
+            cohort.put(&format!("p{number}_ct.nii.gz"), pair.reference).await;
+            cohort.row(&format!("p{number},p{number}.nii.gz,verse,p{number}_ct.nii.gz,verse"));
+        }
+        cohort
+    }
+
+    /// Puts an object beside the manifest.
+    pub async fn put(&self, name: &str, bytes: impl Into<Bytes>) {
+        self.place(&format!("cohort/{name}")).put(bytes.into()).await.expect("put");
+    }
+
+    /// Adds a manifest row: `case_id,mask,labels,reference,reference_labels`.
+    pub fn row(&mut self, row: &str) {
+        self.rows.push(row.to_owned());
+    }
+
+    /// Returns a place in the store.
+    pub fn place(&self, key: &str) -> Place {
+        self.stores.place(&ObjectUrl::new(format!("memory:///{key}"))).expect("place")
+    }
+
+    /// Writes the manifest and runs it to its end; output below `memory:///<out>`.
+    pub async fn run(&self, out: &str, settings: &[&str]) -> Result<Exit, RunEnd> {
+        self.run_until(out, settings, std::future::pending()).await
+    }
+
+    /// The same, stopped by `stop`.
+    pub async fn run_until(
+        &self,
+        out: &str,
+        settings: &[&str],
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<Exit, RunEnd> {
+        let manifest = format!("case_id,mask,labels,reference,reference_labels\n{}\n", self.rows.join("\n"));
+        self.put("manifest.csv", manifest).await;
+        let mut all = vec![
+            "run.manifest=memory:///cohort/manifest.csv".to_owned(),
+            format!("run.output=memory:///{out}"),
+            "run.id=test".to_owned(),
+            "run.max_failed=1".to_owned(),
+        ];
+        all.extend(settings.iter().map(|text| (*text).to_owned()));
+        let conf = Conf::read(None, std::iter::empty(), &all).expect("conf");
+        run::run(&conf, &self.stores, stop).await
+    }
+
+    /// Reads a table back, sorted by case and level.
+    pub async fn table(&self, out: &str, table: &str) -> Vec<Row> {
+        let folder = self.place(&format!("{out}/tables/{table}/run=test"));
+        let mut rows = Vec::new();
+        for part in folder.list().await.expect("list") {
+            let place = Place { store: folder.store.clone(), path: part.location };
+            rows.extend(rows_of(place.read(u64::MAX).await.expect("read")));
+        }
+        rows.sort_by_key(|row| (row["case_id"].clone(), row.get("level").cloned()));
+        rows
+    }
+}
+
+/// Reads the rows of a Parquet file.
+pub fn rows_of(bytes: Bytes) -> Vec<Row> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).expect("parquet").build().expect("reader");
+    let mut rows = Vec::new();
+    for batch in reader {
+        let batch = batch.expect("batch");
+        let options = FormatOptions::new();
+        let schema = batch.schema();
+        let formatters: Vec<_> = batch
+            .columns()
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column, &options).expect("printable"))
+            .collect();
+        for index in 0..batch.num_rows() {
+            let cells = schema.fields().iter().zip(&formatters);
+            rows.push(cells.map(|(field, cell)| (field.name().clone(), cell.value(index).to_string())).collect());
+        }
+    }
+    rows
+}
+
+/// Columns that say when, where and how fast, not what.
+pub fn is_circumstance(column: &str) -> bool {
+    column.ends_with("_ms") || ["worker", "batch", "attempt"].contains(&column)
+}
+
+/// Returns the rows without their circumstances.
+pub fn without_circumstances(rows: &[Row]) -> Vec<Row> {
+    let keep = |row: &Row| row.iter().filter(|(name, _)| !is_circumstance(name)).map(|(a, b)| (a.clone(), b.clone())).collect();
+    rows.iter().map(keep).collect()
+}
