@@ -127,11 +127,16 @@ impl Serialize for Width {
 impl<'de> Deserialize<'de> for Width {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
-        let number = value.as_integer().and_then(|number| usize::try_from(number).ok()).and_then(NonZeroUsize::new);
+        let number = value
+            .as_integer()
+            .and_then(|number| usize::try_from(number).ok())
+            .and_then(NonZeroUsize::new);
         match (value.as_str(), number) {
             (Some("auto"), _) => Ok(Self::Auto),
             (_, Some(width)) => Ok(Self::Fixed(width)),
-            _ => Err(serde::de::Error::custom(format!("expected \"auto\" or a number from 1, found {value}"))),
+            _ => Err(serde::de::Error::custom(format!(
+                "expected \"auto\" or a number from 1, found {value}"
+            ))),
         }
     }
 }
@@ -150,10 +155,14 @@ impl Conf {
             Some(text) => text.parse().context("the configuration file is no TOML")?,
             None => Table::new(),
         };
-        let mut variables: Vec<_> = environment.filter(|(name, _)| name.starts_with(ENVIRONMENT_PREFIX)).collect();
+        let mut variables: Vec<_> = environment
+            .filter(|(name, _)| name.starts_with(ENVIRONMENT_PREFIX))
+            .collect();
         variables.sort();
         for (name, value) in variables {
-            let key = name[ENVIRONMENT_PREFIX.len()..].to_ascii_lowercase().replace("__", ".");
+            let key = name[ENVIRONMENT_PREFIX.len()..]
+                .to_ascii_lowercase()
+                .replace("__", ".");
             put(&mut table, &key, &value).with_context(|| format!("environment variable {name}"))?;
         }
         for setting in settings {
@@ -172,11 +181,18 @@ impl Conf {
 
     fn check(&self) -> Result<()> {
         if !(0.0..=1.0).contains(&self.run.max_failed) {
-            bail!("run.max_failed: expected a share from 0 to 1, found {}", self.run.max_failed);
+            bail!(
+                "run.max_failed: expected a share from 0 to 1, found {}",
+                self.run.max_failed
+            );
         }
         if self.run.id != "auto" && self.run.id.parse::<schemas::CaseId>().is_err() {
-            bail!("run.id: expected letters, digits, '.', '_' and '-', found {:?}", self.run.id);
+            bail!(
+                "run.id: expected letters, digits, '.', '_' and '-', found {:?}",
+                self.run.id
+            );
         }
+        self.crop.check().map_err(|message| anyhow!(message))?;
         self.evaluate.check().map_err(|message| anyhow!(message))?;
         for (name, table) in self.label_tables() {
             if table.len() != self.labels.get(&name).map_or(0, BTreeMap::len) {
@@ -191,8 +207,12 @@ impl Conf {
 
     /// Returns the site's own label tables, by label.
     pub fn label_tables(&self) -> BTreeMap<String, LabelTable> {
-        let by_label = |table: &BTreeMap<Level, u16>| table.iter().map(|(level, label)| (*label, *level)).collect();
-        self.labels.iter().map(|(name, table)| (name.clone(), by_label(table))).collect()
+        let by_label =
+            |table: &BTreeMap<Level, u16>| table.iter().map(|(level, label)| (*label, *level)).collect();
+        self.labels
+            .iter()
+            .map(|(name, table)| (name.clone(), by_label(table)))
+            .collect()
     }
 
     /// Returns the run's id: given, or "r" and a hash of what decides the results, never of date, widths or devices,
@@ -201,23 +221,39 @@ impl Conf {
         if self.run.id != "auto" {
             return Ok(self.run.id.clone());
         }
-        let decides = (&self.run.manifest, &self.run.output, &self.model, &self.crop, self.run.seed);
+        let decides = (
+            &self.run.manifest,
+            &self.run.output,
+            &self.model,
+            &self.crop,
+            self.run.seed,
+        );
         let text = serde_json::to_string(&decides).context("run.id")?;
         let digest = Sha256::digest(text.as_bytes());
-        Ok(std::iter::once("r".to_owned()).chain(digest.iter().take(5).map(|byte| format!("{byte:02x}"))).collect())
+        Ok(std::iter::once("r".to_owned())
+            .chain(digest.iter().take(5).map(|byte| format!("{byte:02x}")))
+            .collect())
     }
 }
 
 /// Puts a value under a dotted key; text that is no TOML value is a string.
 fn put(table: &mut Table, key: &str, text: &str) -> Result<()> {
-    let value = format!("v = {text}").parse::<Table>().ok().and_then(|mut parsed| parsed.remove("v"));
+    let value = format!("v = {text}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut parsed| parsed.remove("v"));
     let value = value.unwrap_or_else(|| Value::String(text.to_owned()));
     let mut parts: Vec<&str> = key.split('.').collect();
-    let last = parts.pop().filter(|part| !part.is_empty()).ok_or_else(|| anyhow!("expected a key, found nothing"))?;
+    let last = parts
+        .pop()
+        .filter(|part| !part.is_empty())
+        .ok_or_else(|| anyhow!("expected a key, found nothing"))?;
     let mut folder = table;
     for part in parts {
         let entry = folder.entry(part).or_insert_with(|| Value::Table(Table::new()));
-        folder = entry.as_table_mut().ok_or_else(|| anyhow!("expected a section, found the value {part}"))?;
+        folder = entry
+            .as_table_mut()
+            .ok_or_else(|| anyhow!("expected a section, found the value {part}"))?;
     }
     folder.insert(last.to_owned(), value);
     Ok(())
@@ -234,7 +270,9 @@ fn check_keys(table: &Table) -> Result<()> {
         if key.starts_with("labels.") || known_keys.contains(&key) {
             continue;
         }
-        let near = known_keys.iter().max_by(|a, b| similarity(a, &key).total_cmp(&similarity(b, &key)));
+        let near = known_keys
+            .iter()
+            .max_by(|a, b| similarity(a, &key).total_cmp(&similarity(b, &key)));
         let hint = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
         bail!("expected a known key, found {key}{hint}");
     }
@@ -247,7 +285,11 @@ fn similarity(known: &str, found: &str) -> f64 {
 
 fn keys(table: &Table, prefix: &str, into: &mut Vec<String>) {
     for (name, value) in table {
-        let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        let key = if prefix.is_empty() {
+            name.clone()
+        } else {
+            format!("{prefix}.{name}")
+        };
         match value {
             Value::Table(inner) => keys(inner, &key, into),
             _ => into.push(key),
@@ -260,32 +302,57 @@ mod tests {
     use super::*;
 
     fn read(file: &str, environment: &[(&str, &str)], settings: &[&str]) -> Result<Conf> {
-        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let environment = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let settings: Vec<String> = settings.iter().map(|text| (*text).to_owned()).collect();
         Conf::read(Some(file), environment, &settings)
     }
 
     #[test]
     fn the_default_file_equals_the_defaults() {
-        let written = Conf::read(Some(include_str!("../conf/default.toml")), std::iter::empty(), &[]).expect("default");
+        let written = Conf::read(
+            Some(include_str!("../conf/default.toml")),
+            std::iter::empty(),
+            &[],
+        )
+        .expect("default");
         assert_eq!(written, Conf::default());
         let mut known = Vec::new();
-        keys(&Table::try_from(Conf::default()).expect("defaults"), "", &mut known);
+        keys(
+            &Table::try_from(Conf::default()).expect("defaults"),
+            "",
+            &mut known,
+        );
         let mut listed = Vec::new();
-        keys(&include_str!("../conf/default.toml").parse().expect("toml"), "", &mut listed);
+        keys(
+            &include_str!("../conf/default.toml").parse().expect("toml"),
+            "",
+            &mut listed,
+        );
         // how the network is trained stands in conf/train.toml
         let method = "train.lsd_ebm.";
         known.retain(|key| !key.starts_with(method));
         assert_eq!(listed, known, "conf/default.toml lists every key");
-        let train = Conf::read(Some(include_str!("../conf/train.toml")), std::iter::empty(), &[]).expect("train");
+        let train =
+            Conf::read(Some(include_str!("../conf/train.toml")), std::iter::empty(), &[]).expect("train");
         assert_eq!(train.train.validation, ["verse007", "totalseg-s0327"]);
     }
 
     #[test]
     fn a_setting_beats_the_environment_beats_the_file() {
         let file = "[run]\nseed = 1\n[pool]\nbatch = 2\ndevices = [\"cpu\"]\n";
-        let environment = [("SPINESTREAM__RUN__SEED", "2"), ("SPINESTREAM__POOL__BATCH", "3"), ("SPINESTREAM_X", "1")];
-        let conf = read(file, &environment, &["run.seed=4", "run.output=s3://b/p", "widths.fetch=7"]).expect("conf");
+        let environment = [
+            ("SPINESTREAM__RUN__SEED", "2"),
+            ("SPINESTREAM__POOL__BATCH", "3"),
+            ("SPINESTREAM_X", "1"),
+        ];
+        let conf = read(
+            file,
+            &environment,
+            &["run.seed=4", "run.output=s3://b/p", "widths.fetch=7"],
+        )
+        .expect("conf");
         assert_eq!((conf.run.seed, conf.pool.batch), (4, 3));
         assert_eq!(conf.run.output, "s3://b/p");
         assert_eq!(conf.widths.fetch.or(1).get(), 7);
@@ -294,8 +361,16 @@ mod tests {
     #[test]
     fn an_unknown_key_names_the_nearest_known_one() {
         let error = read("[run]\nmanifset = \"x\"\n", &[], &[]).expect_err("unknown");
-        assert_eq!(error.to_string(), "expected a known key, found run.manifset; did you mean run.manifest?");
-        assert!(read("", &[], &["model.stepz=1"]).expect_err("unknown").to_string().contains("model.steps"));
+        assert_eq!(
+            error.to_string(),
+            "expected a known key, found run.manifset; did you mean run.manifest?"
+        );
+        assert!(
+            read("", &[], &["model.stepz=1"])
+                .expect_err("unknown")
+                .to_string()
+                .contains("model.steps")
+        );
     }
 
     #[test]

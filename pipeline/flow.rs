@@ -32,6 +32,7 @@ pub struct Flow<S> {
 /// What a running stage must know of a case to make a row of it if the stage panics.
 struct InHand {
     id: CaseId,
+    person: Option<String>,
     spent: Spent,
     start: Instant,
 }
@@ -46,7 +47,9 @@ where
         cases: S,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Flow<impl Stream<Item = Outcome<T>> + Send + 'static> {
-        Flow { outcomes: cases.take_until(Box::pin(stop)) }
+        Flow {
+            outcomes: cases.take_until(Box::pin(stop)),
+        }
     }
 
     /// Adds a stage that works on up to `width` cases at once. What failed before passes by it.
@@ -56,7 +59,9 @@ where
     {
         let (sender, receiver) = mpsc::channel(1);
         tokio::spawn(drive(self.outcomes, Arc::new(stage), width.get(), sender));
-        Flow { outcomes: ReceiverStream::new(receiver) }
+        Flow {
+            outcomes: ReceiverStream::new(receiver),
+        }
     }
 
     /// Hands every outcome to `watch`, then to the sink, and closes the sink at the end.
@@ -65,7 +70,11 @@ where
     ///
     /// # Errors
     /// The sink's error, or what `watch` ended the flow with.
-    pub async fn into<K, E>(self, mut sink: K, mut watch: impl FnMut(&Outcome<T>) -> Result<(), E>) -> Result<(), E>
+    pub async fn into<K, E>(
+        self,
+        mut sink: K,
+        mut watch: impl FnMut(&Outcome<T>) -> Result<(), E>,
+    ) -> Result<(), E>
     where
         K: Sink<T> + Tick<Error = <K as Sink<T>>::Error>,
         E: From<<K as Sink<T>>::Error>,
@@ -131,11 +140,11 @@ async fn drive<G: Stage>(
                 }
                 Some(Err(failure)) => Err(failure),
                 Some(Ok(case)) => {
-                    let Case { id, body, spent } = case;
+                    let Case { id, person, body, spent } = case;
                     let span = tracing::debug_span!("stage", name = G::NAME, case = %id);
                     let stage = Arc::clone(&stage);
                     let task = running.spawn(async move { stage.run(body).await }.instrument(span));
-                    in_hand.insert(task.id(), InHand { id, spent, start: Instant::now() });
+                    in_hand.insert(task.id(), InHand { id, person, spent, start: Instant::now() });
                     continue;
                 }
             },
@@ -155,16 +164,35 @@ fn outcome_of<G: Stage>(ended: Ended<G::Out>, in_hand: &mut HashMap<Id, InHand>)
         Ok((id, _)) => *id,
         Err(error) => error.id(),
     };
-    let InHand { id, mut spent, start } =
-        in_hand.remove(&id).expect("every running task was put in hand when it was spawned");
+    let InHand {
+        id,
+        person,
+        mut spent,
+        start,
+    } = in_hand
+        .remove(&id)
+        .expect("every running task was put in hand when it was spawned");
     spent.push((G::NAME, start.elapsed()));
     let fault = match ended {
-        Ok((_, Ok(body))) => return Ok(Case { id, body, spent }),
+        Ok((_, Ok(body))) => {
+            return Ok(Case {
+                id,
+                person,
+                body,
+                spent,
+            });
+        }
         Ok((_, Err(fault))) => fault,
         // the panic's own words may quote a header: they went to stderr, not into a row
         Err(_) => Fault::bug("panic", format!("stage {} panicked on this case", G::NAME)),
     };
-    Err(Failure { id, person: None, stage: G::NAME, fault, spent })
+    Err(Failure {
+        id,
+        person,
+        stage: G::NAME,
+        fault,
+        spent,
+    })
 }
 
 #[cfg(test)]
@@ -180,7 +208,11 @@ mod tests {
 
         async fn run(&self, input: u32) -> Result<u32, Fault> {
             assert!(input != 4, "four");
-            if input.is_multiple_of(2) { Err(Fault::unsuitable("even", "even")) } else { Ok(input * 10) }
+            if input.is_multiple_of(2) {
+                Err(Fault::unsuitable("even", "even"))
+            } else {
+                Ok(input * 10)
+            }
         }
     }
 
@@ -212,7 +244,14 @@ mod tests {
     }
 
     fn cases(count: u32) -> impl Stream<Item = Outcome<u32>> + Send + 'static {
-        let case = |number| Ok(Case { id: format!("c{number}").parse().expect("id"), body: number, spent: Vec::new() });
+        let case = |number| {
+            Ok(Case {
+                id: format!("c{number}").parse().expect("id"),
+                person: None,
+                body: number,
+                spent: Vec::new(),
+            })
+        };
         tokio_stream::iter((1..=count).map(case))
     }
 
@@ -224,7 +263,10 @@ mod tests {
     async fn one_case_in_is_one_outcome_out_even_if_a_stage_panics() {
         let mut gather = Gather::default();
         let flow = Flow::until(cases(6), std::future::pending());
-        flow.through(Odd, width(2)).into(&mut gather, |_| Ok::<(), ()>(())).await.expect("flow");
+        flow.through(Odd, width(2))
+            .into(&mut gather, |_| Ok::<(), ()>(()))
+            .await
+            .expect("flow");
         gather.0.sort();
         let expected = [
             ("c1", Ok(10)),
@@ -234,7 +276,10 @@ mod tests {
             ("c5", Ok(50)),
             ("c6", Err("even")),
         ];
-        let expected: Vec<_> = expected.into_iter().map(|(id, result)| (id.to_owned(), result)).collect();
+        let expected: Vec<_> = expected
+            .into_iter()
+            .map(|(id, result)| (id.to_owned(), result))
+            .collect();
         assert_eq!(gather.0, expected);
     }
 
@@ -242,7 +287,10 @@ mod tests {
     async fn a_stopped_flow_takes_no_new_case() {
         let mut gather = Gather::default();
         let flow = Flow::until(cases(1000), std::future::ready(()));
-        flow.through(Odd, width(2)).into(&mut gather, |_| Ok::<(), ()>(())).await.expect("flow");
+        flow.through(Odd, width(2))
+            .into(&mut gather, |_| Ok::<(), ()>(()))
+            .await
+            .expect("flow");
         assert!(gather.0.is_empty());
     }
 

@@ -84,7 +84,10 @@ fn main() -> ExitCode {
 fn dispatch(cli: &Cli) -> Result<Exit> {
     let conf = conf(&cli.common)?;
     let stores = Arc::new(Stores::default());
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the async runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the async runtime")?;
     runtime.block_on(async {
         match &cli.verb {
             Verb::Run => Ok(run::run(&conf, &stores, stop_signal()).await?),
@@ -101,11 +104,14 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
 
 fn conf(common: &Common) -> Result<Conf> {
     let text = match &common.conf {
-        Some(path) => Some(std::fs::read_to_string(path).with_context(|| format!("--conf {}", path.display()))?),
+        Some(path) => {
+            Some(std::fs::read_to_string(path).with_context(|| format!("--conf {}", path.display()))?)
+        }
         None => None,
     };
     // variables that are not UTF-8 cannot be ours
-    let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     Conf::read(text.as_deref(), environment, &common.settings)
 }
 
@@ -116,7 +122,9 @@ fn start_log(common: &Common) {
         (_, 1) => "info,spinestream=debug,stages=debug,models=debug",
         _ => "debug,spinestream=trace,stages=trace,models=trace",
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(level)).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(level))
+        .with_writer(std::io::stderr);
     match common.log {
         Log::Text => builder.with_target(false).init(),
         Log::Json => builder.json().init(),

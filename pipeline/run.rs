@@ -47,7 +47,11 @@ pub async fn run(
     let pool = open_pool(conf, stores).await?;
     let model = pool.identity();
 
-    let todo: Vec<_> = cases.iter().filter(|case| !published.contains(&id_of(case))).cloned().collect();
+    let todo: Vec<_> = cases
+        .iter()
+        .filter(|case| !published.contains(&id_of(case)))
+        .cloned()
+        .collect();
     let mut tally = Tally::new(cases.len(), cases.len() - todo.len(), conf.run.max_failed);
     let flow = through_the_stages(conf, stores, &output, &id, &pool, todo, stop);
     let verdict = tokio::select! {
@@ -57,10 +61,17 @@ pub async fn run(
 
     let record = record(conf, &id, &model, &tally, start);
     let place = output.join(&format!("runs/{id}/{worker}.json"));
-    let kept = place.put(record.into()).await.map_err(|error| RunEnd::Tables(error.into()));
+    let kept = place
+        .put(record.into())
+        .await
+        .map_err(|error| RunEnd::Tables(error.into()));
     print!("{}", tally.close());
     verdict.and(kept)?;
-    Ok(if tally.all_done() { Exit::Done } else { Exit::SomeFailed })
+    Ok(if tally.all_done() {
+        Exit::Done
+    } else {
+        Exit::SomeFailed
+    })
 }
 
 /// The flow itself, in order.
@@ -74,12 +85,24 @@ fn through_the_stages(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Flow<impl tokio_stream::Stream<Item = Outcome<schemas::Written>> + Send + 'static> {
     let max_bytes = conf.run.memory.as_u64();
-    let fetch = Fetch { stores: Arc::clone(stores), conf: FetchConf { max_bytes } };
-    let decode = Decode { conf: DecodeConf { max_bytes } };
-    let crop = Crop { conf: conf.crop.clone() };
+    let fetch = Fetch {
+        stores: Arc::clone(stores),
+        conf: FetchConf { max_bytes },
+    };
+    let decode = Decode {
+        conf: DecodeConf { max_bytes },
+    };
+    let crop = Crop {
+        conf: conf.crop.clone(),
+    };
     let reconstruct = Reconstruct { pool: pool.clone() };
-    let evaluate = Evaluate { conf: conf.evaluate.clone() };
-    let write = Write { volumes: output.join(&format!("volumes/run={id}")), conf: conf.write.clone() };
+    let evaluate = Evaluate {
+        conf: conf.evaluate.clone(),
+    };
+    let write = Write {
+        volumes: output.join(&format!("volumes/run={id}")),
+        conf: conf.write.clone(),
+    };
 
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = conf.pool.devices.len() * conf.pool.replicas;
@@ -107,7 +130,11 @@ async fn list(conf: &Conf, stores: &Stores) -> Result<Vec<Outcome<Listed>>, RunE
     let place = stores.place(&url).map_err(RunEnd::ManifestStore)?;
     let bytes = place.read(SMALL_OBJECT).await.map_err(RunEnd::ManifestStore)?;
     let base = folder_of(&url).map_err(RunEnd::ManifestStore)?;
-    let context = Context { base, labels: &conf.label_tables(), seed: conf.run.seed };
+    let context = Context {
+        base,
+        labels: &conf.label_tables(),
+        seed: conf.run.seed,
+    };
     let cases = manifest::list(place.path.as_ref(), &bytes, &context)?;
     let ids: HashSet<String> = cases.iter().map(id_of).collect();
     debug_assert_eq!(ids.len(), cases.len(), "every row has an id of its own");
@@ -125,7 +152,9 @@ async fn open_pool(conf: &Conf, stores: &Stores) -> Result<Pool, RunEnd> {
         let _ = threads;
         models::open(&model, weights.as_deref(), device)
     };
-    Pool::start(&conf.pool, Arc::new(open)).await.map_err(|error| RunEnd::Conf(error.to_string()))
+    Pool::start(&conf.pool, Arc::new(open))
+        .await
+        .map_err(|error| RunEnd::Conf(error.to_string()))
 }
 
 /// Reads the weights that `model.weights` names; `None` for the shipped ones.
@@ -144,21 +173,30 @@ async fn weights(conf: &Conf, stores: &Stores) -> Result<Option<bytes::Bytes>, R
 /// The key is empty, or its value no URL.
 pub fn url(key: &str, text: &str) -> Result<ObjectUrl, RunEnd> {
     if text.is_empty() {
-        return Err(RunEnd::Conf(format!("{key}: expected a path or URL, found nothing")));
+        return Err(RunEnd::Conf(format!(
+            "{key}: expected a path or URL, found nothing"
+        )));
     }
     let resolved = working_folder().and_then(|base| absolute(&base, text));
     resolved.map_err(|error| RunEnd::Conf(format!("{key}: {error}")))
 }
 
 fn place(stores: &Stores, key: &str, text: &str) -> Result<Place, RunEnd> {
-    stores.place(&url(key, text)?).map_err(|error| RunEnd::Conf(format!("{key}: {error}")))
+    stores
+        .place(&url(key, text)?)
+        .map_err(|error| RunEnd::Conf(format!("{key}: {error}")))
 }
 
 /// A name for this process that tells nothing of the machine.
 fn worker_name() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_nanos();
     let digest = Sha256::digest(format!("{now} {}", std::process::id()).as_bytes());
-    std::iter::once("w".to_owned()).chain(digest.iter().take(4).map(|byte| format!("{byte:02x}"))).collect()
+    std::iter::once("w".to_owned())
+        .chain(digest.iter().take(4).map(|byte| format!("{byte:02x}")))
+        .collect()
 }
 
 fn record(conf: &Conf, id: &str, model: &ModelIdentity, tally: &Tally, start: Instant) -> Vec<u8> {
@@ -177,7 +215,11 @@ fn record(conf: &Conf, id: &str, model: &ModelIdentity, tally: &Tally, start: In
 /// The configuration without what a URL can carry besides a place: user names, passwords, signatures.
 fn redacted(conf: &Conf) -> Conf {
     let mut conf = conf.clone();
-    for text in [&mut conf.run.manifest, &mut conf.run.output, &mut conf.model.weights] {
+    for text in [
+        &mut conf.run.manifest,
+        &mut conf.run.output,
+        &mut conf.model.weights,
+    ] {
         if let Ok(mut url) = url::Url::parse(text) {
             url.set_query(None);
             // both fail only for URLs that cannot hold such parts

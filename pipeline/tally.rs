@@ -74,7 +74,11 @@ pub struct Tally {
 impl Tally {
     /// Starts counting `cases`, of which an earlier start had done some.
     pub fn new(cases: usize, already_done: usize, max_failed: f64) -> Self {
-        let target = if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target = if std::io::stderr().is_terminal() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
         let bar = ProgressBar::with_draw_target(Some(cases as u64), target);
         let template = "{bar:30} {pos}/{len} cases {elapsed_precise} left {eta_precise} {msg}";
         if let Ok(style) = ProgressStyle::with_template(template) {
@@ -83,7 +87,11 @@ impl Tally {
         bar.set_position(already_done as u64);
         bar.reset_eta();
         Self {
-            counts: Counts { cases, already_done, ..Counts::default() },
+            counts: Counts {
+                cases,
+                already_done,
+                ..Counts::default()
+            },
             by_kind: BTreeMap::new(),
             failures: Vec::new(),
             listed: Vec::new(),
@@ -109,7 +117,10 @@ impl Tally {
             }
             Err(failure) => {
                 self.counts.failed += 1;
-                *self.by_kind.entry((failure.stage, failure.fault.kind.as_str())).or_default() += 1;
+                *self
+                    .by_kind
+                    .entry((failure.stage, failure.fault.kind.as_str()))
+                    .or_default() += 1;
                 tracing::warn!(case = %failure.id, stage = failure.stage, "{}", failure.fault);
                 if self.failures.len() < RECORDED_MOST {
                     self.failures.push(FailureRecord {
@@ -125,14 +136,21 @@ impl Tally {
         let ended = self.counts.done + self.counts.failed;
         let share = self.counts.failed as f64 / ended as f64;
         if ended >= BRAKE_FROM && share > self.max_failed {
-            return Err(RunEnd::TooManyFailed { failed: self.counts.failed, ended, max_failed: self.max_failed });
+            return Err(RunEnd::TooManyFailed {
+                failed: self.counts.failed,
+                ended,
+                max_failed: self.max_failed,
+            });
         }
         Ok(())
     }
 
     fn see_vertebra(&mut self, row: &VertebraRow) {
         self.counts.vertebrae += 1;
-        let dice = METRIC_NAMES.iter().position(|name| *name == "dsc").unwrap_or_default();
+        let dice = METRIC_NAMES
+            .iter()
+            .position(|name| *name == "dsc")
+            .unwrap_or_default();
         let input = row.input.and_then(|scores| scores[dice]);
         let recon = row.recon.and_then(|scores| scores[dice]);
         if row.status != "done" {
@@ -140,11 +158,17 @@ impl Tally {
         }
         if let (Some(input), Some(recon)) = (input, recon) {
             let sum = self.dice.entry(row.level).or_default();
-            *sum = Dice { count: sum.count + 1, input: sum.input + input, recon: sum.recon + recon };
+            *sum = Dice {
+                count: sum.count + 1,
+                input: sum.input + input,
+                recon: sum.recon + recon,
+            };
         }
         if self.listed.len() < LISTED_MOST {
             let number = |value: Option<f64>| value.map_or("    -".to_owned(), |value| format!("{value:.3}"));
-            let volume = row.recon_volume_mm3.map_or("     -".to_owned(), |mm3| format!("{:6.1}", mm3 / 1e3));
+            let volume = row
+                .recon_volume_mm3
+                .map_or("     -".to_owned(), |mm3| format!("{:6.1}", mm3 / 1e3));
             let flags = row.reason.map_or_else(|| row.flags.join(" "), str::to_owned);
             self.listed.push(format!(
                 "{:<24} {:<5} {:>6.1} {volume}   {} → {}   {flags}",
@@ -163,7 +187,12 @@ impl Tally {
         if self.bar.is_hidden() && self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
             let ended = self.counts.already_done + self.counts.done + self.counts.failed;
-            eprintln!("{ended} of {} cases, {} failed, {:.0} s", self.counts.cases, self.counts.failed, self.start.elapsed().as_secs_f64());
+            eprintln!(
+                "{ended} of {} cases, {} failed, {:.0} s",
+                self.counts.cases,
+                self.counts.failed,
+                self.start.elapsed().as_secs_f64()
+            );
         }
     }
 
@@ -192,7 +221,11 @@ impl Tally {
 
     fn write(&self, text: &mut String) -> std::fmt::Result {
         if !self.listed.is_empty() {
-            writeln!(text, "{:<24} {:<5} {:>6} {:>6}   {:<13}", "case", "level", "in cm³", "cm³", "DSC in → out")?;
+            writeln!(
+                text,
+                "{:<24} {:<5} {:>6} {:>6}   {:<13}",
+                "case", "level", "in cm³", "cm³", "DSC in → out"
+            )?;
             for line in &self.listed {
                 writeln!(text, "{}", line.trim_end())?;
             }
@@ -220,7 +253,11 @@ impl Tally {
             counts.cases,
             counts.done,
             counts.failed,
-            if counts.already_done > 0 { format!(", {} done before", counts.already_done) } else { String::new() },
+            if counts.already_done > 0 {
+                format!(", {} done before", counts.already_done)
+            } else {
+                String::new()
+            },
             counts.vertebrae,
             counts.vertebrae_failed,
             self.start.elapsed().as_secs_f64(),
@@ -235,7 +272,13 @@ mod tests {
 
     fn failure() -> Outcome<Written> {
         let fault = Fault::missing("object_not_found", "mask: expected an object, found none there");
-        Err(Failure { id: CaseId::of_row(1), person: None, stage: "fetch", fault, spent: Vec::new() })
+        Err(Failure {
+            id: CaseId::of_row(1),
+            person: None,
+            stage: "fetch",
+            fault,
+            spent: Vec::new(),
+        })
     }
 
     #[test]
@@ -244,7 +287,14 @@ mod tests {
         for _ in 0..49 {
             assert!(tally.see(&failure()).is_ok());
         }
-        assert!(matches!(tally.see(&failure()), Err(RunEnd::TooManyFailed { failed: 50, ended: 50, .. })));
+        assert!(matches!(
+            tally.see(&failure()),
+            Err(RunEnd::TooManyFailed {
+                failed: 50,
+                ended: 50,
+                ..
+            })
+        ));
         assert!(tally.close().contains("failed in fetch: 50 Missing"));
         assert!(!tally.all_done());
     }

@@ -7,7 +7,9 @@ use crate::support::shared;
 
 /// Masks from CT, as `derived/manifest.csv` lists them.
 fn is_ct(name: &str) -> bool {
-    ["verse", "totalseg-s", "totalseg-e"].iter().any(|prefix| name.starts_with(prefix))
+    ["verse", "totalseg-s", "totalseg-e"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
 }
 
 #[test]
@@ -28,7 +30,10 @@ fn real_ct_masks_degrade_as_real_mri_labels_look() {
         for seed in 0..4 {
             let input = degrade(whole.view(), &mask.affine, derive(seed, &name));
             let found = agreement(input.view(), whole.view()).expect("not empty");
-            for (sum, value) in sums.iter_mut().zip([found.dsc, found.precision, found.volume_ratio]) {
+            for (sum, value) in sums
+                .iter_mut()
+                .zip([found.dsc, found.precision, found.volume_ratio])
+            {
                 *sum += value;
             }
             count += 1.0;

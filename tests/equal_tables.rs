@@ -5,13 +5,28 @@ use crate::support::{Cohort, Row, without_circumstances};
 #[tokio::test(flavor = "multi_thread")]
 async fn batch_one_and_batch_eight_give_equal_tables() {
     let cohort = Cohort::of_phantoms(2).await;
-    cohort.run("one", &["pool.batch=1", "widths.reconstruct=1"]).await.expect("run");
-    cohort.run("eight", &["pool.batch=8", "pool.wait_ms=200", "widths.reconstruct=4"]).await.expect("run");
+    cohort
+        .run("one", &["pool.batch=1", "widths.reconstruct=1"])
+        .await
+        .expect("run");
+    cohort
+        .run(
+            "eight",
+            &["pool.batch=8", "pool.wait_ms=200", "widths.reconstruct=4"],
+        )
+        .await
+        .expect("run");
     let batches = cohort.table("eight", "vertebrae").await;
-    assert!(batches.iter().any(|row| row["batch"] != "1"), "micro-batches did form");
+    assert!(
+        batches.iter().any(|row| row["batch"] != "1"),
+        "micro-batches did form"
+    );
 
     let cases = |out: &'static str| cohort.table(out, "cases");
-    assert_eq!(without_circumstances(&cases("one").await), without_circumstances(&cases("eight").await));
+    assert_eq!(
+        without_circumstances(&cases("one").await),
+        without_circumstances(&cases("eight").await)
+    );
     let one = without_circumstances(&cohort.table("one", "vertebrae").await);
     let eight = without_circumstances(&cohort.table("eight", "vertebrae").await);
     assert_eq!(one.len(), eight.len());
@@ -44,5 +59,7 @@ fn compare(one: &Row, eight: &Row) {
 }
 
 fn numbers(list: &str) -> impl Iterator<Item = f64> {
-    list.trim_matches(['[', ']']).split(", ").map(|number| number.parse().expect("number"))
+    list.trim_matches(['[', ']'])
+        .split(", ")
+        .map(|number| number.parse().expect("number"))
 }

@@ -11,3 +11,4 @@ mod privacy;
 mod python;
 mod real_data;
 mod resume;
+mod validation;

@@ -10,19 +10,34 @@ async fn a_cohort_becomes_rows_and_volumes() {
 
     let cases = cohort.table("out", "cases").await;
     assert_eq!(cases.len(), 2);
-    assert!(cases.iter().all(|row| row["status"] == "done" && row["vertebrae"] == "5"));
+    assert!(
+        cases
+            .iter()
+            .all(|row| row["status"] == "done" && row["vertebrae"] == "5")
+    );
 
     let vertebrae = cohort.table("out", "vertebrae").await;
     let levels: Vec<_> = vertebrae.iter().map(|row| row["level"].as_str()).collect();
-    assert_eq!(levels, ["L1", "L2", "L3", "L4", "L5", "L1", "L2", "L3", "L4", "L5"]);
+    assert_eq!(
+        levels,
+        ["L1", "L2", "L3", "L4", "L5", "L1", "L2", "L3", "L4", "L5"]
+    );
     for row in &vertebrae {
         let number = |name: &str| row[name].parse::<f64>().expect("a number");
-        assert!(number("recon_dsc") > number("input_dsc"), "the model helps on {} {}", row["case_id"], row["level"]);
+        assert!(
+            number("recon_dsc") > number("input_dsc"),
+            "the model helps on {} {}",
+            row["case_id"],
+            row["level"]
+        );
         assert_eq!(row["weights_sha256"].len(), 64);
     }
 
     let volumes = cohort.place("out/volumes").list().await.expect("list");
-    let names: Vec<_> = volumes.iter().filter_map(|object| object.location.filename()).collect();
+    let names: Vec<_> = volumes
+        .iter()
+        .filter_map(|object| object.location.filename())
+        .collect();
     assert_eq!(names.len(), 12, "five patches and a scan a case");
     assert!(names.contains(&"p1_label-L3_desc-recon_mask.nii.gz"));
     assert!(names.contains(&"p2_space-scan_desc-recon_dseg.nii.gz"));

@@ -36,8 +36,17 @@ fn names_in_keys_and_headers_go_nowhere() {
         .arg(format!("run.output={}", out.display()))
         .output()
         .expect("runs");
-    assert_eq!(ran.status.code(), Some(1), "{}", String::from_utf8_lossy(&ran.stderr));
-    assert!(!holds_name(&ran.stdout) && !holds_name(&ran.stderr), "{}", String::from_utf8_lossy(&ran.stderr));
+    assert_eq!(
+        ran.status.code(),
+        Some(1),
+        "{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    assert!(
+        !holds_name(&ran.stdout) && !holds_name(&ran.stderr),
+        "{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
 
     let mut files = 0;
     let mut folders = vec![out];
@@ -54,7 +63,8 @@ fn names_in_keys_and_headers_go_nowhere() {
             assert!(!holds_name(&bytes), "{}", path.display());
             if path.extension().is_some_and(|extension| extension == "gz") {
                 let mut plain = Vec::new();
-                std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(&bytes[..]), &mut plain).expect("gzip");
+                std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(&bytes[..]), &mut plain)
+                    .expect("gzip");
                 assert!(!holds_name(&plain));
             }
             if path.extension().is_some_and(|extension| extension == "parquet") {
@@ -68,5 +78,7 @@ fn names_in_keys_and_headers_go_nowhere() {
 }
 
 fn holds_name(bytes: &[u8]) -> bool {
-    bytes.windows(10).any(|window| window.eq_ignore_ascii_case(b"7766554433"))
+    bytes
+        .windows(10)
+        .any(|window| window.eq_ignore_ascii_case(b"7766554433"))
 }

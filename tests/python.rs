@@ -42,18 +42,41 @@ async fn duckdb_polars_and_nibabel_read_what_a_run_leaves() {
     let folder = tempfile::tempdir().expect("folder");
     let out = folder.path().join("out");
     let setting = format!("run.output={}", out.display());
-    cohort.run("unused", &[&setting, "model.chain=[\"identity\"]"]).await.expect("run");
+    cohort
+        .run("unused", &[&setting, "model.chain=[\"identity\"]"])
+        .await
+        .expect("run");
     let source = folder.path().join("p1.nii.gz");
-    let bytes = cohort.place("cohort/p1.nii.gz").read(1 << 30).await.expect("read");
+    let bytes = cohort
+        .place("cohort/p1.nii.gz")
+        .read(1 << 30)
+        .await
+        .expect("read");
     std::fs::write(&source, bytes).expect("write");
 
-    let read = Command::new(python).args(["-c", READER]).arg(&out).arg(&source).output().expect("python runs");
+    let read = Command::new(python)
+        .args(["-c", READER])
+        .arg(&out)
+        .arg(&source)
+        .output()
+        .expect("python runs");
     assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
     let found: serde_json::Value = serde_json::from_slice(&read.stdout).expect("json");
-    assert_eq!(found["cases"], serde_json::json!([3, 3]), "as many rows as the manifest");
+    assert_eq!(
+        found["cases"],
+        serde_json::json!([3, 3]),
+        "as many rows as the manifest"
+    );
     assert_eq!(found["vertebrae"], serde_json::json!([10, 10]));
-    assert_eq!(found["labels"], serde_json::json!([0, 20, 21, 22, 23, 24]), "the input's own numbers");
-    assert_eq!((&found["run"], &found["pruned"], &found["same_grid"]), (&"test".into(), &0.into(), &true.into()));
+    assert_eq!(
+        found["labels"],
+        serde_json::json!([0, 20, 21, 22, 23, 24]),
+        "the input's own numbers"
+    );
+    assert_eq!(
+        (&found["run"], &found["pruned"], &found["same_grid"]),
+        (&"test".into(), &0.into(), &true.into())
+    );
     // NIfTI holds affines in single precision
     assert!(found["affine"].as_f64().expect("number") < 1e-4, "{found}");
 }

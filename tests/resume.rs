@@ -2,19 +2,25 @@
 
 use std::time::Duration;
 
-use crate::support::{Cohort, without_circumstances};
+use crate::support::{Cohort, block, without_circumstances};
 use spinestream::Exit;
 
 /// More than all stages together hold in hand.
 const CASES: usize = 40;
 
-const FAST: [&str; 3] = ["model.chain=[\"identity\"]", "write.rows_per_part=2", "widths.fetch=1"];
+const FAST: [&str; 3] = [
+    "model.chain=[\"identity\"]",
+    "write.rows_per_part=2",
+    "widths.fetch=1",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_run_goes_on_and_ends_with_the_same_tables() {
-    let mut cohort = Cohort::of_phantoms(1).await;
-    for number in 2..=CASES {
-        cohort.row(&format!("p{number},p1.nii.gz,verse,p1_ct.nii.gz,verse"));
+    let mut cohort = Cohort::new();
+    cohort.put("mask.nii.gz", block(22, 0.0)).await;
+    cohort.put("ct.nii.gz", block(22, 1.0)).await;
+    for number in 1..=CASES {
+        cohort.row(&format!("c{number},mask.nii.gz,verse,ct.nii.gz,verse"));
     }
     assert_eq!(cohort.run("whole", &FAST).await.expect("run"), Exit::Done);
 
@@ -24,10 +30,16 @@ async fn a_stopped_run_goes_on_and_ends_with_the_same_tables() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    cohort.run_until("parts", &FAST, first_part).await.expect("first start");
+    cohort
+        .run_until("parts", &FAST, first_part)
+        .await
+        .expect("first start");
     let first = cohort.table("parts", "cases").await.len();
     assert!((2..CASES).contains(&first), "stopped half-way, after {first}");
-    assert_eq!(cohort.run("parts", &FAST).await.expect("second start"), Exit::Done);
+    assert_eq!(
+        cohort.run("parts", &FAST).await.expect("second start"),
+        Exit::Done
+    );
 
     for table in ["cases", "vertebrae"] {
         let whole = without_circumstances(&cohort.table("whole", table).await);
@@ -37,8 +49,12 @@ async fn a_stopped_run_goes_on_and_ends_with_the_same_tables() {
     let records = cohort.place("parts/runs/test").list().await.expect("list");
     let mut done = 0;
     for record in &records {
-        let place = stages::store::Place { store: cohort.place("").store, path: record.location.clone() };
-        let text: serde_json::Value = serde_json::from_slice(&place.read(1 << 20).await.expect("read")).expect("json");
+        let place = stages::store::Place {
+            store: cohort.place("").store,
+            path: record.location.clone(),
+        };
+        let text: serde_json::Value =
+            serde_json::from_slice(&place.read(1 << 20).await.expect("read")).expect("json");
         done += text["counts"]["done"].as_u64().expect("count");
     }
     assert_eq!(done, CASES as u64, "each case was done once over both starts");
@@ -50,5 +66,8 @@ async fn a_third_start_has_nothing_to_do() {
     cohort.run("out", &FAST).await.expect("run");
     let before = cohort.place("out/tables").list().await.expect("list");
     cohort.run("out", &FAST).await.expect("again");
-    assert_eq!(before.len(), cohort.place("out/tables").list().await.expect("list").len());
+    assert_eq!(
+        before.len(),
+        cohort.place("out/tables").list().await.expect("list").len()
+    );
 }

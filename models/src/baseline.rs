@@ -10,6 +10,12 @@ pub struct Identity;
 
 impl Reconstructor for Identity {
     fn reconstruct(&mut self, batch: &[Patch], _seeds: &[u64]) -> Result<Vec<Reconstruction>, ModelError> {
-        Ok(batch.iter().map(|patch| Reconstruction { mask: patch.mask.clone(), latent: None }).collect())
+        Ok(batch
+            .iter()
+            .map(|patch| Reconstruction {
+                mask: patch.mask.clone(),
+                latent: None,
+            })
+            .collect())
     }
 }

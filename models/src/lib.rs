@@ -2,18 +2,18 @@
 //!
 //! Listed in the order: what a model is, the methods, what feeds and trains them.
 
-pub mod reconstructor;
-pub mod seed;
+pub mod augment;
 pub mod baseline;
+pub mod degrade;
 #[cfg(feature = "torch")]
 pub mod lsd_ebm;
-#[cfg(feature = "torch")]
-pub mod weights;
+pub mod phantom;
+pub mod reconstructor;
+pub mod seed;
 #[cfg(feature = "torch")]
 pub mod train;
-pub mod augment;
-pub mod degrade;
-pub mod phantom;
+#[cfg(feature = "torch")]
+pub mod weights;
 
 #[cfg(feature = "torch")]
 pub use lsd_ebm::set_threads;

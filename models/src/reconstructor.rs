@@ -21,7 +21,12 @@ pub struct ModelConf {
 
 impl Default for ModelConf {
     fn default() -> Self {
-        Self { chain: vec!["lsd_ebm".to_owned()], weights: "shipped".to_owned(), steps: 1, samples: 1 }
+        Self {
+            chain: vec!["lsd_ebm".to_owned()],
+            weights: "shipped".to_owned(),
+            steps: 1,
+            samples: 1,
+        }
     }
 }
 
@@ -57,7 +62,9 @@ pub enum ModelError {
     #[error("memory gave out: {0}")]
     Exhausted(String),
     /// The Langevin chain left the finite numbers.
-    #[error("the Langevin chain diverged at level {level}: expected finite latents below {bound}, found {found}")]
+    #[error(
+        "the Langevin chain diverged at level {level}: expected finite latents below {bound}, found {found}"
+    )]
     Diverged {
         /// Diffusion level.
         level: usize,
@@ -66,6 +73,9 @@ pub enum ModelError {
         /// Largest magnitude found (NaN included).
         found: f64,
     },
+    /// A model broke its contract.
+    #[error("{0}")]
+    Contract(String),
     /// libtorch said no.
     #[error("libtorch: {0}")]
     Torch(String),
@@ -111,12 +121,17 @@ pub fn open(conf: &ModelConf, weights: Option<&[u8]>, device: &str) -> Result<Ch
                 models.push(Box::new(model));
             }
             found => {
-                return Err(ModelError::Unknown { known: MODELS.join(", "), found: found.to_owned() });
+                return Err(ModelError::Unknown {
+                    known: MODELS.join(", "),
+                    found: found.to_owned(),
+                });
             }
         }
     }
     if models.is_empty() {
-        return Err(ModelError::Conf("model.chain: expected at least one model, found none".to_owned()));
+        return Err(ModelError::Conf(
+            "model.chain: expected at least one model, found none".to_owned(),
+        ));
     }
     #[cfg(not(feature = "torch"))]
     let _ = (weights, device);
@@ -153,7 +168,10 @@ impl Reconstructor for Chain {
             let between: Vec<Patch> = results
                 .into_iter()
                 .zip(batch)
-                .map(|(result, patch)| Patch { mask: result.mask, affine: patch.affine })
+                .map(|(result, patch)| Patch {
+                    mask: result.mask,
+                    affine: patch.affine,
+                })
                 .collect();
             results = model.reconstruct(&between, seeds)?;
         }

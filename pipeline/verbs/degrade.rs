@@ -46,7 +46,8 @@ pub async fn degrade(arguments: &Arguments, conf: &Conf, stores: &Arc<Stores>) -
     let object = fetch_object(stores, &url("IN", &arguments.input)?, &FetchConf { max_bytes }).await?;
     let labels = match &arguments.labels {
         Some(name) => {
-            let scheme = LabelScheme::named(name, &conf.label_tables()).map_err(|message| anyhow!(message))?;
+            let scheme =
+                LabelScheme::named(name, &conf.label_tables()).map_err(|message| anyhow!(message))?;
             Some(scheme.table().keys().copied().collect::<Vec<u16>>())
         }
         None => None,
@@ -58,11 +59,18 @@ pub async fn degrade(arguments: &Arguments, conf: &Conf, stores: &Arc<Stores>) -
         if labels.is_empty() {
             bail!("IN: expected a mask with at least one label, found background only");
         }
-        let degraded = if thick { thick_slices(&map, &labels, seed) } else { degrade_labels(&map, &labels, seed) };
+        let degraded = if thick {
+            thick_slices(&map, &labels, seed)
+        } else {
+            degrade_labels(&map, &labels, seed)
+        };
         Ok(packed(&degraded)?)
     })
     .await?;
-    place_of(stores, "OUT", &arguments.output)?.put(bytes.into()).await.context("OUT")?;
+    place_of(stores, "OUT", &arguments.output)?
+        .put(bytes.into())
+        .await
+        .context("OUT")?;
     Ok(Exit::Done)
 }
 

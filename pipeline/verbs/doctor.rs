@@ -10,7 +10,11 @@ use crate::conf::Conf;
 pub fn doctor(conf: &Conf) -> Exit {
     println!("spinestream {SOFTWARE_VERSION}, models: {}", MODELS.join(", "));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    println!("{cores} cores, pool of {} on {}", conf.pool.replicas, conf.pool.devices.join(", "));
+    println!(
+        "{cores} cores, pool of {} on {}",
+        conf.pool.replicas,
+        conf.pool.devices.join(", ")
+    );
     #[cfg(feature = "torch")]
     println!("{}", models::lsd_ebm::device_report());
     #[cfg(not(feature = "torch"))]
@@ -18,7 +22,11 @@ pub fn doctor(conf: &Conf) -> Exit {
     let mut fit = true;
     for device in &conf.pool.devices {
         match models::open(&conf.model, None, device) {
-            Ok(chain) => println!("{device}: opens {}, version {}", conf.model.chain.join(" → "), chain.identity().model_version),
+            Ok(chain) => println!(
+                "{device}: opens {}, version {}",
+                conf.model.chain.join(" → "),
+                chain.identity().model_version
+            ),
             Err(error) => {
                 fit = false;
                 println!("{device}: cannot open {}: {error}", conf.model.chain.join(" → "));

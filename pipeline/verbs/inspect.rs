@@ -32,7 +32,8 @@ pub struct Arguments {
 /// # Errors
 /// An unknown label scheme, or no URL.
 pub async fn inspect(arguments: &Arguments, conf: &Conf, stores: &Arc<Stores>) -> Result<Exit> {
-    let named = |name: &String| LabelScheme::named(name, &conf.label_tables()).map_err(|message| anyhow!(message));
+    let named =
+        |name: &String| LabelScheme::named(name, &conf.label_tables()).map_err(|message| anyhow!(message));
     let scheme = arguments.labels.as_ref().map(named).transpose()?;
     match seen(arguments, conf, stores, scheme).await? {
         Ok(inspection) if arguments.json => println!("{}", serde_json::to_string_pretty(&inspection)?),
@@ -61,6 +62,13 @@ async fn seen(
         Ok(object) => object,
         Err(fault) => return Ok(Err(fault)),
     };
-    let look = move || look_at(&object.bytes, object.pair.as_deref(), scheme.as_ref(), &DecodeConf { max_bytes });
+    let look = move || {
+        look_at(
+            &object.bytes,
+            object.pair.as_deref(),
+            scheme.as_ref(),
+            &DecodeConf { max_bytes },
+        )
+    };
     Ok(stages::blocking(look).await)
 }

@@ -45,18 +45,29 @@ pub async fn manifest(arguments: &Arguments, stores: &Arc<Stores>) -> Result<Exi
         .reference_labels
         .as_deref()
         .filter(|_| !references.is_empty())
-        .map(|labels| References { objects: &references, labels });
-    let found = walk(&masks, arguments.labels.as_deref(), references.as_ref()).map_err(|message| anyhow!(message))?;
+        .map(|labels| References {
+            objects: &references,
+            labels,
+        });
+    let found =
+        walk(&masks, arguments.labels.as_deref(), references.as_ref()).map_err(|message| anyhow!(message))?;
     for (reason, count) in &found.left_out {
         eprintln!("left out {count}: {reason}");
     }
     if found.rows.is_empty() {
-        bail!("expected masks named like *_seg-vert_msk.nii.gz, *_dseg.nii.gz, vertebrae_L3.nii.gz or L1_case_seg.nii.gz, found none among {} objects", masks.len());
+        bail!(
+            "expected masks named like *_seg-vert_msk.nii.gz, *_dseg.nii.gz, vertebrae_L3.nii.gz or L1_case_seg.nii.gz, found none among {} objects",
+            masks.len()
+        );
     }
     let place = place_of(stores, "--output", &arguments.output)?;
     place.put(to_csv(&found.rows)?.into()).await.context("--output")?;
     let paired = found.rows.iter().filter(|row| row.reference.is_some()).count();
-    println!("{} cases, {paired} with a reference, written to {}", found.rows.len(), arguments.output);
+    println!(
+        "{} cases, {paired} with a reference, written to {}",
+        found.rows.len(),
+        arguments.output
+    );
     Ok(Exit::Done)
 }
 
@@ -66,7 +77,11 @@ async fn objects(stores: &Arc<Stores>, name: &str, text: &str) -> Result<Vec<(St
     let listed = place.list().await.with_context(|| name.to_owned())?;
     let base = base.expose().trim_end_matches('/');
     let named = listed.into_iter().filter_map(|object| {
-        let below: Vec<String> = object.location.prefix_match(&place.path)?.map(|part| part.as_ref().to_owned()).collect();
+        let below: Vec<String> = object
+            .location
+            .prefix_match(&place.path)?
+            .map(|part| part.as_ref().to_owned())
+            .collect();
         Some((join(base, &below)?, object))
     });
     Ok(named.collect())

@@ -57,7 +57,11 @@ pub async fn phantom(arguments: &Arguments, stores: &Arc<Stores>) -> Result<Exit
             person: Some(name),
         });
     }
-    output.join("manifest.csv").put(to_csv(&rows)?.into()).await.context("OUT")?;
+    output
+        .join("manifest.csv")
+        .put(to_csv(&rows)?.into())
+        .await
+        .context("OUT")?;
     println!("{} phantoms written to {}", rows.len(), arguments.output);
     Ok(Exit::Done)
 }
@@ -79,8 +83,14 @@ pub fn pair(seed: u64) -> Result<Pair> {
     let spine = Spine::new(seed);
     let reference = spine.label_map(&spine.grid(&PhantomConf::default())?);
     let orientation = SAGITTAL.parse().map_err(anyhow::Error::msg)?;
-    let scan = spine.label_map(&spine.grid(&PhantomConf { orientation, ..PhantomConf::default() })?);
+    let scan = spine.label_map(&spine.grid(&PhantomConf {
+        orientation,
+        ..PhantomConf::default()
+    })?);
     let labels = LABELS.map(|(label, _)| label);
     let mask = thick_slices(&scan, &labels, seed);
-    Ok(Pair { mask: packed(&mask)?.into(), reference: packed(&reference)?.into() })
+    Ok(Pair {
+        mask: packed(&mask)?.into(),
+        reference: packed(&reference)?.into(),
+    })
 }

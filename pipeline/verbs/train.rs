@@ -23,11 +23,19 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// No manifest, no mask, no place for the output, or a configuration that cannot be.
-pub async fn train(conf: &Conf, stores: &Arc<Stores>, stop: impl Future<Output = ()> + Send + 'static) -> Result<Exit> {
+pub async fn train(
+    conf: &Conf,
+    stores: &Arc<Stores>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<Exit> {
     let manifest_url = url("train.manifest", &conf.train.manifest)?;
     let place = stores.place(&manifest_url).context("train.manifest")?;
     let bytes = place.read(FILE_MOST).await.context("train.manifest")?;
-    let context = Context { base: folder_of(&manifest_url)?, labels: &conf.label_tables(), seed: conf.run.seed };
+    let context = Context {
+        base: folder_of(&manifest_url)?,
+        labels: &conf.label_tables(),
+        seed: conf.run.seed,
+    };
     let cases = manifest::list(place.path.as_ref(), &bytes, &context)?;
     let output = place_of(stores, "train.output", &conf.train.output)?;
 
@@ -35,20 +43,40 @@ pub async fn train(conf: &Conf, stores: &Arc<Stores>, stop: impl Future<Output =
     for (case, fault) in &split.failed {
         tracing::warn!(case, "{fault}");
     }
-    println!("{} masks to train on, {} held out", split.train.len(), split.validation.len());
+    println!(
+        "{} masks to train on, {} held out",
+        split.train.len(),
+        split.validation.len()
+    );
     let mut last_line = Instant::now();
     let watch = move |progress: Progress| match progress {
-        Progress::Step { phase, step, progress, seconds, figures } if last_line.elapsed() >= LINE_EVERY => {
+        Progress::Step {
+            phase,
+            step,
+            progress,
+            seconds,
+            figures,
+        } if last_line.elapsed() >= LINE_EVERY => {
             last_line = Instant::now();
-            let figures: Vec<String> = figures.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
-            println!("{phase} step {step}, {:.0} %, {seconds:.0} s: {}", progress * 100.0, figures.join(", "));
+            let figures: Vec<String> = figures
+                .iter()
+                .map(|(name, value)| format!("{name} {value:.4}"))
+                .collect();
+            println!(
+                "{phase} step {step}, {:.0} %, {seconds:.0} s: {}",
+                progress * 100.0,
+                figures.join(", ")
+            );
         }
         Progress::Step { .. } => {}
         Progress::Validated { step, cases } => println!("step {step}: {}", figures_of(&cases)),
     };
     let trained = stages::train::train(split, &conf.train, &output, stop, watch).await?;
     for case in &trained.validation {
-        println!("{:<24} DSC {:.4} → {:.4}", case.name, case.dsc_input, case.dsc_reconstruction);
+        println!(
+            "{:<24} DSC {:.4} → {:.4}",
+            case.name, case.dsc_input, case.dsc_reconstruction
+        );
     }
     if !trained.complete {
         println!("stopped; start again to go on from the checkpoint");
@@ -60,13 +88,23 @@ pub async fn train(conf: &Conf, stores: &Arc<Stores>, stop: impl Future<Output =
             "name": case.name, "dsc_input": case.dsc_input, "dsc_reconstruction": case.dsc_reconstruction,
         })).collect::<Vec<_>>(),
     });
-    output.join("figures.json").put(figures.to_string().into_bytes().into()).await.context("train.output")?;
-    println!("{}; weights in {WEIGHTS} below train.output", figures_of(&trained.validation));
+    output
+        .join("figures.json")
+        .put(figures.to_string().into_bytes().into())
+        .await
+        .context("train.output")?;
+    println!(
+        "{}; weights in {WEIGHTS} below train.output",
+        figures_of(&trained.validation)
+    );
     Ok(Exit::Done)
 }
 
 fn figures_of(cases: &[Validated]) -> String {
     let mean = |get: fn(&Validated) -> f64| cases.iter().map(get).sum::<f64>() / cases.len().max(1) as f64;
     let (input, reconstruction) = (mean(|case| case.dsc_input), mean(|case| case.dsc_reconstruction));
-    format!("mean DSC over {} held-out masks {input:.4} → {reconstruction:.4}", cases.len())
+    format!(
+        "mean DSC over {} held-out masks {input:.4} → {reconstruction:.4}",
+        cases.len()
+    )
 }

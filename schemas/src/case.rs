@@ -134,6 +134,8 @@ impl fmt::Display for ObjectUrl {
 pub struct Case<T> {
     /// Its pseudonym.
     pub id: CaseId,
+    /// Pseudonym of the person it belongs to.
+    pub person: Option<String>,
     /// What it is by now.
     pub body: T,
     /// Time spent in the stages behind it.

@@ -38,45 +38,70 @@ impl Stage for Fetch {
     const NAME: &'static str = "fetch";
 
     async fn run(&self, listed: Listed) -> Result<Fetched, Fault> {
-        let mask = self.mask(&listed.mask).await.map_err(|fault| fault.about("mask"))?;
+        let mask = self
+            .mask(&listed.mask)
+            .await
+            .map_err(|fault| fault.about("mask"))?;
         let reference = match &listed.reference {
             Some(named) => Some(self.mask(named).await.map_err(|fault| fault.about("reference"))?),
             None => None,
         };
         let mut origin = listed.origin;
-        origin.bytes_read = [Some(&mask), reference.as_ref()].into_iter().flatten().map(bytes_of).sum();
-        Ok(Fetched { origin, mask, reference })
+        origin.bytes_read = [Some(&mask), reference.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(bytes_of)
+            .sum();
+        Ok(Fetched {
+            origin,
+            mask,
+            reference,
+        })
     }
 }
 
 fn bytes_of(mask: &FetchedMask) -> u64 {
-    let object = |object: &FetchedObject| object.bytes.len() + object.pair.as_ref().map_or(0, bytes::Bytes::len);
+    let object =
+        |object: &FetchedObject| object.bytes.len() + object.pair.as_ref().map_or(0, bytes::Bytes::len);
     mask.objects.iter().map(|found| object(found) as u64).sum()
 }
 
 impl Fetch {
     async fn mask(&self, named: &Named) -> Result<FetchedMask, Fault> {
-        let place = self.stores.place(&named.url).map_err(crate::store::StoreError::into_fault)?;
+        let place = self
+            .stores
+            .place(&named.url)
+            .map_err(crate::store::StoreError::into_fault)?;
         let objects = match named.scheme {
             LabelScheme::Classes => self.classes(&place).await?,
             LabelScheme::Table { .. } | LabelScheme::Binary(_) => vec![self.object(&place, None).await?],
         };
-        Ok(FetchedMask { scheme: named.scheme.clone(), objects })
+        Ok(FetchedMask {
+            scheme: named.scheme.clone(),
+            objects,
+        })
     }
 
     /// A folder of one mask a class: `vertebrae_L3.nii.gz`, in it or in its `segmentations`.
     async fn classes(&self, folder: &Place) -> Result<Vec<FetchedObject>, Fault> {
-        let listing = folder.list().await.map_err(crate::store::StoreError::into_fault)?;
+        let listing = folder
+            .list()
+            .await
+            .map_err(crate::store::StoreError::into_fault)?;
         let mut objects = Vec::new();
         for object in listing {
             let Some(level) = object.location.filename().and_then(class_level) else {
                 continue;
             };
-            let place = Place { store: Arc::clone(&folder.store), path: object.location };
+            let place = Place {
+                store: Arc::clone(&folder.store),
+                path: object.location,
+            };
             objects.push(self.object(&place, Some(level)).await?);
         }
         if objects.is_empty() {
-            let message = "expected vertebrae_L1.nii.gz to vertebrae_L6.nii.gz below the prefix, found none of them";
+            let message =
+                "expected vertebrae_L1.nii.gz to vertebrae_L6.nii.gz below the prefix, found none of them";
             return Err(Fault::missing("no_class_masks", message));
         }
         Ok(objects)
@@ -84,15 +109,27 @@ impl Fetch {
 
     async fn object(&self, place: &Place, level: Option<Level>) -> Result<FetchedObject, Fault> {
         let read = async |place: &Place| {
-            place.read(self.conf.max_bytes).await.map_err(crate::store::StoreError::into_fault)
+            place
+                .read(self.conf.max_bytes)
+                .await
+                .map_err(crate::store::StoreError::into_fault)
         };
         let name = place.path.filename().unwrap_or_default();
         let Some((header, image)) = pair_names(name) else {
-            return Ok(FetchedObject { level, bytes: read(place).await?, pair: None });
+            return Ok(FetchedObject {
+                level,
+                bytes: read(place).await?,
+                pair: None,
+            });
         };
         let beside = |name: &str| Place {
             store: Arc::clone(&place.store),
-            path: place.path.parts().take(place.path.parts_count() - 1).collect::<object_store::path::Path>().join(name),
+            path: place
+                .path
+                .parts()
+                .take(place.path.parts_count() - 1)
+                .collect::<object_store::path::Path>()
+                .join(name),
         };
         let bytes = read(&beside(&header)).await?;
         let pair = Some(read(&beside(&image)).await?);
@@ -111,7 +148,9 @@ pub fn pair_names(name: &str) -> Option<(String, String)> {
 }
 
 fn class_level(name: &str) -> Option<Level> {
-    let stem = name.strip_suffix(".nii.gz").or_else(|| name.strip_suffix(".nii"))?;
+    let stem = name
+        .strip_suffix(".nii.gz")
+        .or_else(|| name.strip_suffix(".nii"))?;
     stem.strip_prefix("vertebrae_")?.parse().ok()
 }
 
@@ -119,9 +158,16 @@ fn class_level(name: &str) -> Option<Level> {
 ///
 /// # Errors
 /// The fault that a case with this object would become.
-pub async fn fetch_object(stores: &Arc<Stores>, url: &ObjectUrl, conf: &FetchConf) -> Result<FetchedObject, Fault> {
+pub async fn fetch_object(
+    stores: &Arc<Stores>,
+    url: &ObjectUrl,
+    conf: &FetchConf,
+) -> Result<FetchedObject, Fault> {
     let place = stores.place(url).map_err(crate::store::StoreError::into_fault)?;
-    let fetch = Fetch { stores: Arc::clone(stores), conf: conf.clone() };
+    let fetch = Fetch {
+        stores: Arc::clone(stores),
+        conf: conf.clone(),
+    };
     fetch.object(&place, None).await
 }
 
@@ -134,45 +180,83 @@ mod tests {
     async fn stored(keys: &[&str]) -> Arc<Stores> {
         let stores = Arc::new(Stores::default());
         for key in keys {
-            let place = stores.place(&ObjectUrl::new(format!("memory:///{key}"))).expect("place");
-            place.put(Bytes::from(format!("bytes of {key}"))).await.expect("put");
+            let place = stores
+                .place(&ObjectUrl::new(format!("memory:///{key}")))
+                .expect("place");
+            place
+                .put(Bytes::from(format!("bytes of {key}")))
+                .await
+                .expect("put");
         }
         stores
     }
 
     async fn fetch(stores: &Arc<Stores>, key: &str, scheme: LabelScheme) -> Result<Fetched, Fault> {
-        let origin =
-            Origin { id: CaseId::of_row(1), person: "p".to_owned(), seed: 0, bytes_read: 0 };
-        let mask = Named { url: ObjectUrl::new(format!("memory:///{key}")), scheme };
-        let stage = Fetch { stores: Arc::clone(stores), conf: FetchConf::default() };
-        stage.run(Listed { origin, mask, reference: None, image: None }).await
+        let origin = Origin {
+            id: CaseId::of_row(1),
+            person: "p".to_owned(),
+            seed: 0,
+            bytes_read: 0,
+        };
+        let mask = Named {
+            url: ObjectUrl::new(format!("memory:///{key}")),
+            scheme,
+        };
+        let stage = Fetch {
+            stores: Arc::clone(stores),
+            conf: FetchConf::default(),
+        };
+        stage
+            .run(Listed {
+                origin,
+                mask,
+                reference: None,
+                image: None,
+            })
+            .await
     }
 
     #[tokio::test]
     async fn a_pair_is_fetched_from_either_name() {
         let stores = stored(&["a/m.hdr.gz", "a/m.img.gz"]).await;
         for key in ["a/m.hdr.gz", "a/m.img.gz"] {
-            let fetched = fetch(&stores, key, LabelScheme::Binary(Level::L1)).await.expect("pair");
+            let fetched = fetch(&stores, key, LabelScheme::Binary(Level::L1))
+                .await
+                .expect("pair");
             assert_eq!(&fetched.mask.objects[0].bytes[..], b"bytes of a/m.hdr.gz");
-            assert_eq!(fetched.mask.objects[0].pair.as_deref(), Some(&b"bytes of a/m.img.gz"[..]));
+            assert_eq!(
+                fetched.mask.objects[0].pair.as_deref(),
+                Some(&b"bytes of a/m.img.gz"[..])
+            );
             assert_eq!(fetched.origin.bytes_read, 38);
         }
     }
 
     #[tokio::test]
     async fn a_folder_of_classes_gives_its_lumbar_masks() {
-        let stores = stored(&["s/segmentations/vertebrae_L2.nii.gz", "s/segmentations/vertebrae_T9.nii.gz"]).await;
+        let stores = stored(&[
+            "s/segmentations/vertebrae_L2.nii.gz",
+            "s/segmentations/vertebrae_T9.nii.gz",
+        ])
+        .await;
         let fetched = fetch(&stores, "s/", LabelScheme::Classes).await.expect("classes");
         assert_eq!(fetched.mask.objects.len(), 1);
         assert_eq!(fetched.mask.objects[0].level, Some(Level::L2));
-        let fault = fetch(&stores, "other/", LabelScheme::Classes).await.expect_err("nothing there");
-        assert_eq!((fault.reason, fault.message.starts_with("mask: ")), ("no_class_masks", true));
+        let fault = fetch(&stores, "other/", LabelScheme::Classes)
+            .await
+            .expect_err("nothing there");
+        assert_eq!(
+            (fault.reason, fault.message.starts_with("mask: ")),
+            ("no_class_masks", true)
+        );
     }
 
     #[tokio::test]
     async fn a_missing_object_is_missing() {
         let stores = stored(&[]).await;
-        let fault = fetch(&stores, "x.nii.gz", LabelScheme::Binary(Level::L1)).await.expect_err("missing");
+        let fault = fetch(&stores, "x.nii.gz", LabelScheme::Binary(Level::L1))
+            .await
+            .expect_err("missing");
         assert_eq!(fault.reason, "object_not_found");
     }
 }

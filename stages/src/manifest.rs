@@ -39,8 +39,15 @@ pub struct Written {
 }
 
 /// Names of the manifest's columns.
-pub const COLUMNS: [&str; 7] =
-    ["case_id", "mask", "labels", "reference", "reference_labels", "image", "person"];
+pub const COLUMNS: [&str; 7] = [
+    "case_id",
+    "mask",
+    "labels",
+    "reference",
+    "reference_labels",
+    "image",
+    "person",
+];
 
 /// Columns that a manifest must have.
 pub const REQUIRED: [&str; 3] = ["case_id", "mask", "labels"];
@@ -83,7 +90,9 @@ pub fn list(name: &str, bytes: &Bytes, context: &Context<'_>) -> Result<Vec<Outc
     let rows = rows::read(name, bytes)?;
     let mut seen = HashSet::new();
     let outcomes = rows.into_iter().enumerate();
-    Ok(outcomes.map(|(index, row)| outcome(index + 1, row, context, &mut seen)).collect())
+    Ok(outcomes
+        .map(|(index, row)| outcome(index + 1, row, context, &mut seen))
+        .collect())
 }
 
 fn outcome(
@@ -93,7 +102,13 @@ fn outcome(
     seen: &mut HashSet<String>,
 ) -> Outcome<Listed> {
     let fail = |id: CaseId, person: Option<String>, fault: Fault| {
-        Err(Failure { id, person, stage: NAME, fault, spent: Vec::new() })
+        Err(Failure {
+            id,
+            person,
+            stage: NAME,
+            fault,
+            spent: Vec::new(),
+        })
     };
     let row = match row {
         Ok(row) => row,
@@ -108,14 +123,23 @@ fn outcome(
     };
     if !seen.insert(id.folded()) {
         let message = "case_id: expected an id not used by an earlier row (compared without case), found a repeated one";
-        return fail(CaseId::of_row(number), None, Fault::unsuitable("repeated_case_id", message));
+        return fail(
+            CaseId::of_row(number),
+            None,
+            Fault::unsuitable("repeated_case_id", message),
+        );
     }
     let person = match person(&row, &id) {
         Ok(person) => person,
         Err(fault) => return fail(id, None, fault),
     };
     match listed(&row, &id, person.clone(), context) {
-        Ok(body) => Ok(Case { id, body, spent: Vec::new() }),
+        Ok(body) => Ok(Case {
+            id,
+            person: Some(person),
+            body,
+            spent: Vec::new(),
+        }),
         Err(fault) => fail(id, Some(person), fault),
     }
 }
@@ -135,13 +159,38 @@ fn person(row: &Written, id: &CaseId) -> Result<String, Fault> {
 }
 
 fn listed(row: &Written, id: &CaseId, person: String, context: &Context<'_>) -> Result<Listed, Fault> {
-    let mask = named("mask", row.mask.as_deref(), "labels", row.labels.as_deref(), context)?
-        .ok_or_else(|| Fault::unsuitable("no_mask", "mask: expected an object's URL, found nothing"))?;
-    let reference =
-        named("reference", row.reference.as_deref(), "reference_labels", row.reference_labels.as_deref(), context)?;
-    let image = row.image.as_deref().map(|text| url("image", text, context)).transpose()?;
+    let mask = named(
+        "mask",
+        row.mask.as_deref(),
+        "labels",
+        row.labels.as_deref(),
+        context,
+    )?
+    .ok_or_else(|| Fault::unsuitable("no_mask", "mask: expected an object's URL, found nothing"))?;
+    let reference = named(
+        "reference",
+        row.reference.as_deref(),
+        "reference_labels",
+        row.reference_labels.as_deref(),
+        context,
+    )?;
+    let image = row
+        .image
+        .as_deref()
+        .map(|text| url("image", text, context))
+        .transpose()?;
     let seed = derive(context.seed, &id.folded());
-    Ok(Listed { origin: Origin { id: id.clone(), person, seed, bytes_read: 0 }, mask, reference, image })
+    Ok(Listed {
+        origin: Origin {
+            id: id.clone(),
+            person,
+            seed,
+            bytes_read: 0,
+        },
+        mask,
+        reference,
+        image,
+    })
 }
 
 fn named(
@@ -155,12 +204,18 @@ fn named(
         return Ok(None);
     };
     let Some(scheme) = scheme else {
-        let message = format!("{scheme_column}: expected the label scheme of {column}, found nothing; it is never guessed");
+        let message = format!(
+            "{scheme_column}: expected the label scheme of {column}, found nothing; it is never guessed"
+        );
         return Err(Fault::unsuitable("no_label_scheme", message));
     };
-    let scheme = LabelScheme::named(scheme, context.labels)
-        .map_err(|message| Fault::unsuitable("unknown_label_scheme", format!("{scheme_column}: {message}")))?;
-    Ok(Some(Named { url: url(column, object, context)?, scheme }))
+    let scheme = LabelScheme::named(scheme, context.labels).map_err(|message| {
+        Fault::unsuitable("unknown_label_scheme", format!("{scheme_column}: {message}"))
+    })?;
+    Ok(Some(Named {
+        url: url(column, object, context)?,
+        scheme,
+    }))
 }
 
 fn url(column: &str, text: &str, context: &Context<'_>) -> Result<ObjectUrl, Fault> {
@@ -173,7 +228,11 @@ mod tests {
 
     fn read(name: &str, text: &str) -> Result<Vec<Outcome<Listed>>, ManifestError> {
         let labels = BTreeMap::new();
-        let context = Context { base: Url::parse("s3://cohort/2026/").expect("url"), labels: &labels, seed: 7 };
+        let context = Context {
+            base: Url::parse("s3://cohort/2026/").expect("url"),
+            labels: &labels,
+            seed: 7,
+        };
         list(name, &Bytes::from(text.to_owned()), &context)
     }
 
@@ -209,7 +268,10 @@ mod tests {
             ("row-8", "malformed_row"),
             ("i", "ok"),
         ];
-        let expected: Vec<_> = expected.iter().map(|(id, reason)| ((*id).to_owned(), *reason)).collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(id, reason)| ((*id).to_owned(), *reason))
+            .collect();
         assert_eq!(reasons(&outcomes), expected);
         let first = outcomes[0].as_ref().expect("sound");
         assert_eq!(first.body.mask.url.expose(), "s3://cohort/2026/a.nii.gz");
@@ -219,7 +281,11 @@ mod tests {
     #[test]
     fn csv_json_lines_and_case_folding_give_the_same_seeds() {
         let csv = read("m.csv", "case_id,mask,labels\nA1,x.nii,verse\n").expect("csv");
-        let json = read("m.jsonl", "{\"case_id\":\"a1\",\"mask\":\"x.nii\",\"labels\":\"verse\"}\n\n").expect("jsonl");
+        let json = read(
+            "m.jsonl",
+            "{\"case_id\":\"a1\",\"mask\":\"x.nii\",\"labels\":\"verse\"}\n\n",
+        )
+        .expect("jsonl");
         let seed = |outcomes: &[Outcome<Listed>]| outcomes[0].as_ref().expect("sound").body.origin.seed;
         assert_eq!(seed(&csv), seed(&json));
     }
@@ -233,7 +299,11 @@ mod tests {
 
     #[test]
     fn a_broken_json_line_is_one_row() {
-        let outcomes = read("m.jsonl", "{\"case_id\":\"a\",\"mask\":\"x\",\"labels\":\"verse\"}\n{\"case\n").expect("read");
+        let outcomes = read(
+            "m.jsonl",
+            "{\"case_id\":\"a\",\"mask\":\"x\",\"labels\":\"verse\"}\n{\"case\n",
+        )
+        .expect("read");
         assert_eq!(reasons(&outcomes)[1], ("row-2".to_owned(), "malformed_row"));
     }
 }

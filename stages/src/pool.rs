@@ -31,7 +31,13 @@ pub struct PoolConf {
 
 impl Default for PoolConf {
     fn default() -> Self {
-        Self { devices: vec!["cpu".to_owned()], replicas: 1, batch: 4, wait_ms: 0, threads: 1 }
+        Self {
+            devices: vec!["cpu".to_owned()],
+            replicas: 1,
+            batch: 4,
+            wait_ms: 0,
+            threads: 1,
+        }
     }
 }
 
@@ -91,23 +97,34 @@ impl Pool {
                     batch: conf.batch,
                     wait: Duration::from_millis(conf.wait_ms),
                 };
-                let last = LastOut { alive: Arc::clone(&alive), gone: Arc::clone(&gone_sender), queue: queue.clone() };
+                let last = LastOut {
+                    alive: Arc::clone(&alive),
+                    gone: Arc::clone(&gone_sender),
+                    queue: queue.clone(),
+                };
                 let name = format!("model-{device}-{replica}");
                 let spawned = std::thread::Builder::new().name(name).spawn(move || {
                     let _last = last;
                     worker.live(sender);
                 });
-                spawned.map_err(|error| ModelError::Device(format!("cannot start a worker thread: {error}")))?;
+                spawned
+                    .map_err(|error| ModelError::Device(format!("cannot start a worker thread: {error}")))?;
             }
         }
         drop(queue);
         let mut identity = None;
         for receiver in ready {
-            let opened = receiver.await.unwrap_or_else(|_| Err(ModelError::Device("a worker died at its start".to_owned())))?;
+            let opened = receiver
+                .await
+                .unwrap_or_else(|_| Err(ModelError::Device("a worker died at its start".to_owned())))?;
             identity = Some(opened);
         }
         let identity = identity.ok_or_else(|| ModelError::Conf("pool: no worker".to_owned()))?;
-        Ok(Self { jobs, identity: Arc::new(identity), gone })
+        Ok(Self {
+            jobs,
+            identity: Arc::new(identity),
+            gone,
+        })
     }
 
     /// Returns which models the workers hold.
@@ -127,7 +144,10 @@ impl Pool {
     pub async fn reconstruct(&self, patch: Patch, seed: u64) -> Done {
         let (reply, done) = oneshot::channel();
         let gone = || Done {
-            result: Err(Fault::unavailable(EVERY_WORKER_GONE, "expected a model worker, found none left")),
+            result: Err(Fault::unavailable(
+                EVERY_WORKER_GONE,
+                "expected a model worker, found none left",
+            )),
             batch: 0,
         };
         if self.jobs.send(Job { patch, seed, reply }).await.is_err() {
@@ -199,13 +219,18 @@ impl Worker {
     /// Answers every job; returns whether the worker can go on.
     fn work(&self, chain: &mut Chain, jobs: Vec<Job>) -> bool {
         let count = jobs.len();
-        let (requests, replies): (Vec<_>, Vec<_>) =
-            jobs.into_iter().map(|job| ((job.patch, job.seed), job.reply)).unzip();
+        let (requests, replies): (Vec<_>, Vec<_>) = jobs
+            .into_iter()
+            .map(|job| ((job.patch, job.seed), job.reply))
+            .unzip();
         let (patches, seeds): (Vec<Patch>, Vec<u64>) = requests.into_iter().unzip();
         match attempt(chain, &patches, &seeds) {
             Attempt::Done(results) => {
                 for (reply, result) in replies.into_iter().zip(results) {
-                    let _ = reply.send(Done { result: Ok(result), batch: count as u32 });
+                    let _ = reply.send(Done {
+                        result: Ok(result),
+                        batch: count as u32,
+                    });
                 }
                 true
             }
@@ -214,7 +239,11 @@ impl Worker {
                 true
             }
             Attempt::Failed(error) => {
-                let size = if matches!(error, ModelError::Exhausted(_)) { count.div_ceil(2) } else { 1 };
+                let size = if matches!(error, ModelError::Exhausted(_)) {
+                    count.div_ceil(2)
+                } else {
+                    1
+                };
                 self.in_pieces(chain, regroup(patches, seeds, replies), size)
             }
             Attempt::Panicked => {
@@ -223,7 +252,10 @@ impl Worker {
                     Err(_) => return false,
                 }
                 if count == 1 {
-                    answer(replies, Fault::bug("model_panicked", "the model panicked on this vertebra"));
+                    answer(
+                        replies,
+                        Fault::bug("model_panicked", "the model panicked on this vertebra"),
+                    );
                     return true;
                 }
                 self.in_pieces(chain, regroup(patches, seeds, replies), 1)
@@ -252,24 +284,37 @@ enum Attempt {
 
 fn attempt(chain: &mut Chain, patches: &[Patch], seeds: &[u64]) -> Attempt {
     match catch_unwind(AssertUnwindSafe(|| chain.reconstruct(patches, seeds))) {
-        Ok(Ok(results)) if results.len() == patches.len() => Attempt::Done(results),
+        Ok(Ok(results)) if fits(&results, patches) => Attempt::Done(results),
         Ok(Ok(results)) => {
-            let message = format!("expected {} reconstructions, found {}", patches.len(), results.len());
-            Attempt::Failed(ModelError::Torch(message))
+            let message = format!(
+                "expected {} reconstructions on the grids of their patches, found {} or other grids",
+                patches.len(),
+                results.len()
+            );
+            Attempt::Failed(ModelError::Contract(message))
         }
         Ok(Err(error)) => Attempt::Failed(error),
         Err(_) => Attempt::Panicked,
     }
 }
 
+fn fits(results: &[Reconstruction], patches: &[Patch]) -> bool {
+    let same_grid = |(result, patch): (&Reconstruction, &Patch)| result.mask.dim() == patch.mask.dim();
+    results.len() == patches.len() && results.iter().zip(patches).all(same_grid)
+}
+
 fn regroup(patches: Vec<Patch>, seeds: Vec<u64>, replies: Vec<oneshot::Sender<Done>>) -> Vec<Job> {
     let jobs = patches.into_iter().zip(seeds).zip(replies);
-    jobs.map(|((patch, seed), reply)| Job { patch, seed, reply }).collect()
+    jobs.map(|((patch, seed), reply)| Job { patch, seed, reply })
+        .collect()
 }
 
 fn answer(replies: Vec<oneshot::Sender<Done>>, fault: Fault) {
     for reply in replies {
-        let _ = reply.send(Done { result: Err(fault.clone()), batch: 1 });
+        let _ = reply.send(Done {
+            result: Err(fault.clone()),
+            batch: 1,
+        });
     }
 }
 
@@ -280,9 +325,11 @@ fn fault_of(error: &ModelError) -> Fault {
         ModelError::Diverged { .. } => Fault::unsuitable("model_diverged", message),
         ModelError::Shape { .. } => Fault::unsuitable("patch_size", message),
         ModelError::Device(_) => Fault::unavailable("model_device", message),
-        ModelError::Unknown { .. } | ModelError::Conf(_) | ModelError::Weights(_) | ModelError::Torch(_) => {
-            Fault::bug("model_failed", message)
-        }
+        ModelError::Unknown { .. }
+        | ModelError::Conf(_)
+        | ModelError::Weights(_)
+        | ModelError::Torch(_)
+        | ModelError::Contract(_) => Fault::bug("model_failed", message),
     }
 }
 
@@ -295,7 +342,10 @@ mod tests {
 
     fn patch(value: u8) -> Patch {
         let affine = Affine::axis_aligned([1.0; 3], [0.0; 3]);
-        Patch { mask: Array3::from_elem((2, 2, 2), value), affine }
+        Patch {
+            mask: Array3::from_elem((2, 2, 2), value),
+            affine,
+        }
     }
 
     /// Panics on a patch that starts with 7, fails on 8, runs out of memory on two or more.
@@ -311,28 +361,59 @@ mod tests {
             if batch.iter().any(|patch| first(patch) == Some(8)) {
                 return Err(ModelError::Torch("eight".to_owned()));
             }
-            Ok(batch.iter().map(|patch| Reconstruction { mask: patch.mask.clone(), latent: None }).collect())
+            Ok(batch
+                .iter()
+                .map(|patch| Reconstruction {
+                    mask: patch.mask.clone(),
+                    latent: None,
+                })
+                .collect())
         }
     }
 
     fn moody(_: &str) -> Result<Chain, ModelError> {
-        let conf = ModelConf { chain: vec!["identity".to_owned()], ..ModelConf::default() };
-        Ok(Chain::of(vec![Box::new(Moody)], models::open(&conf, None, "cpu")?.identity().clone()))
+        let conf = ModelConf {
+            chain: vec!["identity".to_owned()],
+            ..ModelConf::default()
+        };
+        Ok(Chain::of(
+            vec![Box::new(Moody)],
+            models::open(&conf, None, "cpu")?.identity().clone(),
+        ))
     }
 
     #[tokio::test]
     async fn a_bad_patch_fails_alone_whatever_batch_it_is_in() {
-        let conf = PoolConf { batch: 6, wait_ms: 50, ..PoolConf::default() };
+        let conf = PoolConf {
+            batch: 6,
+            wait_ms: 50,
+            ..PoolConf::default()
+        };
         let pool = Pool::start(&conf, Arc::new(moody)).await.expect("pool");
         let jobs = [1, 7, 2, 8, 3, 4].map(|value| {
             let pool = pool.clone();
-            tokio::spawn(async move { pool.reconstruct(patch(value), 0).await.result.map_err(|fault| fault.reason) })
+            tokio::spawn(async move {
+                pool.reconstruct(patch(value), 0)
+                    .await
+                    .result
+                    .map_err(|fault| fault.reason)
+            })
         });
         let mut found = Vec::new();
         for job in jobs {
             found.push(job.await.expect("no panic").map(|done| done.mask[[0, 0, 0]]));
         }
-        assert_eq!(found, [Ok(1), Err("model_panicked"), Ok(2), Err("model_failed"), Ok(3), Ok(4)]);
+        assert_eq!(
+            found,
+            [
+                Ok(1),
+                Err("model_panicked"),
+                Ok(2),
+                Err("model_failed"),
+                Ok(3),
+                Ok(4)
+            ]
+        );
     }
 
     #[tokio::test]
@@ -342,7 +423,9 @@ mod tests {
             0 => moody(device),
             _ => Err(ModelError::Device("lost".to_owned())),
         };
-        let pool = Pool::start(&PoolConf::default(), Arc::new(open)).await.expect("pool");
+        let pool = Pool::start(&PoolConf::default(), Arc::new(open))
+            .await
+            .expect("pool");
         let done = pool.reconstruct(patch(7), 0).await;
         assert_eq!(done.result.expect_err("gone").reason, EVERY_WORKER_GONE);
         pool.every_worker_gone().await;

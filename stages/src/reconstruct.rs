@@ -7,7 +7,7 @@ use models::seed::derive;
 use schemas::payload::{CroppedVertebra, ReconstructedVertebra};
 use schemas::{Cropped, Fault, Reconstructed};
 
-use crate::pool::{EVERY_WORKER_GONE, Pool};
+use crate::pool::{Done, EVERY_WORKER_GONE, Pool};
 use crate::stage::Stage;
 
 /// The stage.
@@ -24,13 +24,18 @@ impl Stage for Reconstruct {
 
     async fn run(&self, cropped: Cropped) -> Result<Reconstructed, Fault> {
         let case_seed = cropped.origin.seed;
-        let vertebrae = cropped.vertebrae.into_iter().map(|vertebra| self.vertebra(vertebra, case_seed));
+        let vertebrae = cropped
+            .vertebrae
+            .into_iter()
+            .map(|vertebra| self.vertebra(vertebra, case_seed));
         let vertebrae = join_all(vertebrae).await;
-        let gone = |vertebra: &ReconstructedVertebra| {
-            matches!(&vertebra.reconstruction, Err(fault) if fault.reason == EVERY_WORKER_GONE)
-        };
+        let gone = |vertebra: &ReconstructedVertebra| matches!(&vertebra.reconstruction, Err(fault) if fault.reason == EVERY_WORKER_GONE);
         // without a worker the case is not done at all: it stays for the next start
-        if let Some(Err(fault)) = vertebrae.iter().find(|vertebra| gone(vertebra)).map(|lost| &lost.reconstruction) {
+        if let Some(Err(fault)) = vertebrae
+            .iter()
+            .find(|vertebra| gone(vertebra))
+            .map(|lost| &lost.reconstruction)
+        {
             return Err(fault.clone());
         }
         Ok(Reconstructed {
@@ -42,11 +47,24 @@ impl Stage for Reconstruct {
     }
 }
 
+/// A label thinner than the cube's voxels can fall between them.
+fn nothing_left() -> Fault {
+    let message = "expected a label that fills voxels of the cube, found one too thin for any";
+    Fault::unsuitable("empty_patch", message)
+}
+
 impl Reconstruct {
     async fn vertebra(&self, cropped: CroppedVertebra, case_seed: u64) -> ReconstructedVertebra {
         let seed = derive(case_seed, cropped.level.as_str());
         let start = Instant::now();
-        let done = self.pool.reconstruct(cropped.input.clone(), seed).await;
+        let done = if cropped.input.mask.iter().any(|voxel| *voxel != 0) {
+            self.pool.reconstruct(cropped.input.clone(), seed).await
+        } else {
+            Done {
+                result: Err(nothing_left()),
+                batch: 0,
+            }
+        };
         ReconstructedVertebra {
             cropped,
             seed,

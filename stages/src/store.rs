@@ -42,15 +42,23 @@ impl StoreError {
     pub fn into_fault(self) -> Fault {
         use object_store::Error::{NotFound, PermissionDenied, Unauthenticated};
         match self {
-            Self::Url(_) => Fault::unsuitable("bad_url", "expected a path or a URL with scheme file, memory or s3"),
-            Self::Store(NotFound { .. }) => Fault::missing("object_not_found", "expected an object, found none there"),
-            Self::Store(PermissionDenied { .. } | Unauthenticated { .. }) => {
-                Fault::unavailable("permission_denied", "expected leave to read the object, the store refused it")
+            Self::Url(_) => Fault::unsuitable(
+                "bad_url",
+                "expected a path or a URL with scheme file, memory or s3",
+            ),
+            Self::Store(NotFound { .. }) => {
+                Fault::missing("object_not_found", "expected an object, found none there")
             }
+            Self::Store(PermissionDenied { .. } | Unauthenticated { .. }) => Fault::unavailable(
+                "permission_denied",
+                "expected leave to read the object, the store refused it",
+            ),
             Self::Store(object_store::Error::InvalidPath { .. }) => {
                 Fault::unsuitable("bad_url", "expected an object key, found one that no store takes")
             }
-            Self::Store(_) => Fault::unavailable("store_failed", "the object store did not answer as it should"),
+            Self::Store(_) => {
+                Fault::unavailable("store_failed", "the object store did not answer as it should")
+            }
             Self::TooLarge { limit, found } => Fault::unsuitable(
                 "too_large",
                 format!("expected an object of at most {limit} bytes (run.memory), found {found}"),
@@ -72,8 +80,13 @@ impl Place {
     /// Returns the place below this prefix; `tail` may have several segments.
     #[must_use]
     pub fn join(&self, tail: &str) -> Self {
-        let path = tail.split('/').fold(self.path.clone(), |path, part| path.join(part));
-        Self { store: Arc::clone(&self.store), path }
+        let path = tail
+            .split('/')
+            .fold(self.path.clone(), |path, part| path.join(part));
+        Self {
+            store: Arc::clone(&self.store),
+            path,
+        }
     }
 
     /// Reads the whole object, if it has at most `limit` bytes.
@@ -83,7 +96,10 @@ impl Place {
     pub async fn read(&self, limit: u64) -> Result<Bytes, StoreError> {
         let found = self.store.get(&self.path).await?;
         if found.meta.size > limit {
-            return Err(StoreError::TooLarge { limit, found: found.meta.size });
+            return Err(StoreError::TooLarge {
+                limit,
+                found: found.meta.size,
+            });
         }
         Ok(found.bytes().await?)
     }
@@ -102,7 +118,10 @@ impl Place {
     /// # Errors
     /// The store's.
     pub async fn create(&self, bytes: Bytes) -> Result<bool, StoreError> {
-        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let options = PutOptions {
+            mode: PutMode::Create,
+            ..PutOptions::default()
+        };
         match self.store.put_opts(&self.path, bytes.into(), options).await {
             Ok(_) => Ok(true),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
@@ -168,9 +187,14 @@ fn connect(url: &Url) -> Result<Arc<dyn ObjectStore>, StoreError> {
         "file" => Ok(Arc::new(LocalFileSystem::new())),
         "memory" => Ok(Arc::new(InMemory::new())),
         "s3" | "s3a" => {
-            let plain_http = std::env::var("AWS_ALLOW_HTTP").is_ok_and(|value| value.eq_ignore_ascii_case("true"));
-            let options = ClientOptions::new().with_timeout(REQUEST_TIMEOUT).with_allow_http(plain_http);
-            let builder = AmazonS3Builder::from_env().with_url(url.as_str()).with_client_options(options);
+            let plain_http =
+                std::env::var("AWS_ALLOW_HTTP").is_ok_and(|value| value.eq_ignore_ascii_case("true"));
+            let options = ClientOptions::new()
+                .with_timeout(REQUEST_TIMEOUT)
+                .with_allow_http(plain_http);
+            let builder = AmazonS3Builder::from_env()
+                .with_url(url.as_str())
+                .with_client_options(options);
             Ok(Arc::new(builder.build()?))
         }
         scheme => Err(StoreError::Url(format!("scheme {scheme}"))),
@@ -188,8 +212,9 @@ pub fn absolute(base: &Url, text: &str) -> Result<ObjectUrl, StoreError> {
     }
     let mut url = base.clone();
     {
-        let mut segments =
-            url.path_segments_mut().map_err(|()| StoreError::Url("a base that has no folders".to_owned()))?;
+        let mut segments = url
+            .path_segments_mut()
+            .map_err(|()| StoreError::Url("a base that has no folders".to_owned()))?;
         if text.starts_with('/') && base.scheme() == "file" {
             segments.clear();
         }
@@ -216,7 +241,8 @@ pub fn absolute(base: &Url, text: &str) -> Result<ObjectUrl, StoreError> {
 /// There is no working folder.
 pub fn working_folder() -> Result<Url, StoreError> {
     let folder = std::env::current_dir().map_err(|_| StoreError::Url("no working folder".to_owned()))?;
-    Url::from_directory_path(folder).map_err(|()| StoreError::Url("a working folder that is no URL".to_owned()))
+    Url::from_directory_path(folder)
+        .map_err(|()| StoreError::Url("a working folder that is no URL".to_owned()))
 }
 
 /// Returns the folder that an object lies in, as a base for [`absolute`].
@@ -225,7 +251,10 @@ pub fn working_folder() -> Result<Url, StoreError> {
 /// The text is no URL.
 pub fn folder_of(object: &ObjectUrl) -> Result<Url, StoreError> {
     let mut url = Url::parse(object.expose()).map_err(|_| StoreError::Url("another text".to_owned()))?;
-    url.path_segments_mut().map_err(|()| StoreError::Url("a URL without folders".to_owned()))?.pop().push("");
+    url.path_segments_mut()
+        .map_err(|()| StoreError::Url("a URL without folders".to_owned()))?
+        .pop()
+        .push("");
     Ok(url)
 }
 
@@ -234,18 +263,30 @@ mod tests {
     use super::*;
 
     fn url(base: &str, text: &str) -> String {
-        absolute(&Url::parse(base).expect("base"), text).expect("url").expose().to_owned()
+        absolute(&Url::parse(base).expect("base"), text)
+            .expect("url")
+            .expose()
+            .to_owned()
     }
 
     #[test]
     fn paths_are_relative_to_their_base_and_names_are_no_syntax() {
-        assert_eq!(url("file:///data/cohort/", "a/mask.nii.gz"), "file:///data/cohort/a/mask.nii.gz");
-        assert_eq!(url("file:///data/cohort/", "../b#1?.nii"), "file:///data/b%231%3F.nii");
+        assert_eq!(
+            url("file:///data/cohort/", "a/mask.nii.gz"),
+            "file:///data/cohort/a/mask.nii.gz"
+        );
+        assert_eq!(
+            url("file:///data/cohort/", "../b#1?.nii"),
+            "file:///data/b%231%3F.nii"
+        );
         assert_eq!(url("file:///data/cohort/", "/x/y"), "file:///x/y");
         assert_eq!(url("s3://bucket/cohort/", "a.nii"), "s3://bucket/cohort/a.nii");
         assert_eq!(url("s3://bucket/cohort/", "s3://other/a.nii"), "s3://other/a.nii");
         let object = ObjectUrl::new("s3://bucket/cohort/manifest.csv");
-        assert_eq!(folder_of(&object).expect("folder").as_str(), "s3://bucket/cohort/");
+        assert_eq!(
+            folder_of(&object).expect("folder").as_str(),
+            "s3://bucket/cohort/"
+        );
     }
 
     #[tokio::test]
@@ -253,15 +294,29 @@ mod tests {
         let stores = Stores::default();
         let place = stores.place(&ObjectUrl::new("memory:///a/b")).expect("place");
         assert!(place.create(Bytes::from_static(b"one")).await.expect("put"));
-        assert!(!place.create(Bytes::from_static(b"two")).await.expect("second put"));
-        let again = stores.place(&ObjectUrl::new("memory:///a")).expect("place").join("b");
+        assert!(
+            !place
+                .create(Bytes::from_static(b"two"))
+                .await
+                .expect("second put")
+        );
+        let again = stores
+            .place(&ObjectUrl::new("memory:///a"))
+            .expect("place")
+            .join("b");
         assert_eq!(again.read(3).await.expect("read"), Bytes::from_static(b"one"));
-        assert!(matches!(again.read(2).await, Err(StoreError::TooLarge { limit: 2, found: 3 })));
+        assert!(matches!(
+            again.read(2).await,
+            Err(StoreError::TooLarge { limit: 2, found: 3 })
+        ));
     }
 
     #[test]
     fn a_fault_of_the_store_names_no_object() {
-        let error = object_store::Error::NotFound { path: "MRN123/x".to_owned(), source: "MRN123".into() };
+        let error = object_store::Error::NotFound {
+            path: "MRN123/x".to_owned(),
+            source: "MRN123".into(),
+        };
         let fault = StoreError::from(error).into_fault();
         assert_eq!(fault.reason, "object_not_found");
         assert!(!fault.to_string().contains("MRN123"));

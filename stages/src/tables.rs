@@ -42,7 +42,9 @@ pub enum TablesError {
     #[error("arrow: {0}")]
     Arrow(#[from] arrow_schema::ArrowError),
     /// A published part lacks its first column.
-    #[error("expected a part of table cases with column case_id as text, found another file below tables/cases")]
+    #[error(
+        "expected a part of table cases with column case_id as text, found another file below tables/cases"
+    )]
     Foreign,
 }
 
@@ -89,14 +91,21 @@ impl Tables {
         let folder = self.folder::<CaseRow>();
         for part in folder.list().await? {
             names.extend(part.location.filename().map(str::to_owned));
-            let place = Place { store: folder.store.clone(), path: part.location };
+            let place = Place {
+                store: folder.store.clone(),
+                path: part.location,
+            };
             done.extend(case_ids(place.read(PART_MOST).await?)?);
         }
         let folder = self.folder::<VertebraRow>();
         for part in folder.list().await? {
             if !part.location.filename().is_some_and(|name| names.contains(name)) {
                 use object_store::ObjectStoreExt as _;
-                folder.store.delete(&part.location).await.map_err(StoreError::from)?;
+                folder
+                    .store
+                    .delete(&part.location)
+                    .await
+                    .map_err(StoreError::from)?;
             }
         }
         Ok(done)
@@ -125,7 +134,10 @@ impl Tables {
         }
         let mut held = std::mem::take(&mut self.pending);
         held.sort_by(|(a, _), (b, _)| a.case_id.cmp(&b.case_id));
-        let name = format!("part-{}.parquet", part_key(&self.run, self.attempt, held.iter().map(|(row, _)| row)));
+        let name = format!(
+            "part-{}.parquet",
+            part_key(&self.run, self.attempt, held.iter().map(|(row, _)| row))
+        );
         let (vertebrae, cases) = blocking(move || {
             let (cases, vertebrae): (Vec<CaseRow>, Vec<Vec<VertebraRow>>) = held.into_iter().unzip();
             let vertebrae = vertebrae.concat();
@@ -146,7 +158,7 @@ impl Tables {
         let failed = vertebrae.iter().filter(|row| row.status != "done").count();
         CaseRow {
             case_id: case.id.to_string(),
-            person: Some(case.body.origin.person.clone()),
+            person: case.person.clone(),
             attempt: self.attempt,
             status: "done",
             stage: None,
@@ -234,7 +246,12 @@ fn part_key<'a>(run: &str, attempt: u32, sorted: impl Iterator<Item = &'a CaseRo
         hasher.update(row.case_id.as_bytes());
         hasher.update([0]);
     }
-    hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hasher
+        .finalize()
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Returns the rows as one Parquet file: ZSTD, statistics, a bloom filter on `case_id`, the schema's version.
@@ -249,7 +266,10 @@ pub fn encode<R: Row>(rows: &[R]) -> Result<Bytes, TablesError> {
         .set_column_bloom_filter_enabled(ColumnPath::from("case_id"), true)
         .set_column_bloom_filter_max_ndv(ColumnPath::from("case_id"), rows.len().max(16) as u64)
         .set_created_by(format!("spinestream {SOFTWARE_VERSION}"))
-        .set_key_value_metadata(Some(vec![KeyValue::new(SCHEMA_KEY.to_owned(), SCHEMA_VERSION.to_owned())]))
+        .set_key_value_metadata(Some(vec![KeyValue::new(
+            SCHEMA_KEY.to_owned(),
+            SCHEMA_VERSION.to_owned(),
+        )]))
         .build();
     let mut writer = ArrowWriter::try_new(Vec::new(), R::schema(), Some(properties))?;
     writer.write(&R::batch(rows)?)?;
@@ -258,12 +278,18 @@ pub fn encode<R: Row>(rows: &[R]) -> Result<Bytes, TablesError> {
 
 fn case_ids(part: Bytes) -> Result<Vec<String>, TablesError> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(part)?;
-    let column = builder.schema().index_of("case_id").map_err(|_| TablesError::Foreign)?;
+    let column = builder
+        .schema()
+        .index_of("case_id")
+        .map_err(|_| TablesError::Foreign)?;
     let mask = ProjectionMask::roots(builder.parquet_schema(), [column]);
     let mut ids = Vec::new();
     for batch in builder.with_projection(mask).build()? {
         let batch = batch?;
-        let column = batch.column(0).as_string_opt::<i32>().ok_or(TablesError::Foreign)?;
+        let column = batch
+            .column(0)
+            .as_string_opt::<i32>()
+            .ok_or(TablesError::Foreign)?;
         ids.extend(column.iter().flatten().map(str::to_ascii_lowercase));
     }
     Ok(ids)
@@ -278,12 +304,26 @@ mod tests {
     fn failure(id: &str) -> Outcome<Written> {
         let fault = Fault::missing("object_not_found", "mask: expected an object, found none there");
         let id: CaseId = id.parse().expect("id");
-        Err(Failure { id, person: None, stage: "fetch", fault, spent: vec![("fetch", Duration::from_millis(2))] })
+        Err(Failure {
+            id,
+            person: None,
+            stage: "fetch",
+            fault,
+            spent: vec![("fetch", Duration::from_millis(2))],
+        })
     }
 
     fn tables(stores: &Stores, rows_per_part: usize) -> Tables {
         let output = stores.place(&ObjectUrl::new("memory:///out")).expect("place");
-        Tables::new(output, "r1", "w1", WriteConf { rows_per_part, ..WriteConf::default() })
+        Tables::new(
+            output,
+            "r1",
+            "w1",
+            WriteConf {
+                rows_per_part,
+                ..WriteConf::default()
+            },
+        )
     }
 
     #[tokio::test]
@@ -294,11 +334,21 @@ mod tests {
             sink.accept(failure(id)).await.expect("accept");
         }
         assert_eq!(sink.parts(), 1, "the third case waits");
-        let orphan = stores.place(&ObjectUrl::new("memory:///out/tables/vertebrae/run=r1/part-x.parquet"));
-        orphan.expect("place").put(Bytes::from_static(b"half")).await.expect("put");
+        let orphan = stores.place(&ObjectUrl::new(
+            "memory:///out/tables/vertebrae/run=r1/part-x.parquet",
+        ));
+        orphan
+            .expect("place")
+            .put(Bytes::from_static(b"half"))
+            .await
+            .expect("put");
         let done = tables(&stores, 2).published().await.expect("published");
         assert_eq!(done, HashSet::from(["a".to_owned(), "b".to_owned()]));
-        let left = stores.place(&ObjectUrl::new("memory:///out/tables/vertebrae")).expect("place").list().await;
+        let left = stores
+            .place(&ObjectUrl::new("memory:///out/tables/vertebrae"))
+            .expect("place")
+            .list()
+            .await;
         assert_eq!(left.expect("list").len(), 1, "the orphan has gone");
         sink.close().await.expect("close");
         assert_eq!(tables(&stores, 2).published().await.expect("published").len(), 3);
@@ -308,18 +358,32 @@ mod tests {
     fn a_part_is_named_by_its_cases_alone() {
         let stores = Stores::default();
         let tables = tables(&stores, 2);
-        let rows: Vec<CaseRow> =
-            ["a", "b"].iter().map(|id| tables.row_of_failure(&failure(id).expect_err("failure"))).collect();
+        let rows: Vec<CaseRow> = ["a", "b"]
+            .iter()
+            .map(|id| tables.row_of_failure(&failure(id).expect_err("failure")))
+            .collect();
         assert_eq!(part_key("r", 0, rows.iter()), part_key("r", 0, rows.iter()));
         assert_ne!(part_key("r", 0, rows.iter()), part_key("r", 1, rows.iter()));
-        assert_ne!(part_key("r", 0, rows.iter()), part_key("r", 0, rows.iter().take(1)));
+        assert_ne!(
+            part_key("r", 0, rows.iter()),
+            part_key("r", 0, rows.iter().take(1))
+        );
     }
 
     #[test]
     fn a_part_says_its_schema_version() {
         let bytes = encode::<CaseRow>(&[]).expect("encode");
         let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).expect("readable");
-        let metadata = builder.metadata().file_metadata().key_value_metadata().expect("metadata").clone();
-        assert!(metadata.iter().any(|pair| pair.key == SCHEMA_KEY && pair.value.as_deref() == Some(SCHEMA_VERSION)));
+        let metadata = builder
+            .metadata()
+            .file_metadata()
+            .key_value_metadata()
+            .expect("metadata")
+            .clone();
+        assert!(
+            metadata
+                .iter()
+                .any(|pair| pair.key == SCHEMA_KEY && pair.value.as_deref() == Some(SCHEMA_VERSION))
+        );
     }
 }

@@ -67,9 +67,19 @@ pub struct Split {
 }
 
 /// Brings every vertebra of the listed cases into its cube and splits them by person.
-pub async fn gather(cases: Vec<Outcome<Listed>>, stores: &Arc<Stores>, conf: &TrainConf, crop: &CropConf) -> Split {
-    let fetch = Fetch { stores: Arc::clone(stores), conf: FetchConf::default() };
-    let decode = Decode { conf: DecodeConf::default() };
+pub async fn gather(
+    cases: Vec<Outcome<Listed>>,
+    stores: &Arc<Stores>,
+    conf: &TrainConf,
+    crop: &CropConf,
+) -> Split {
+    let fetch = Fetch {
+        stores: Arc::clone(stores),
+        conf: FetchConf::default(),
+    };
+    let decode = Decode {
+        conf: DecodeConf::default(),
+    };
     let crop = Crop { conf: crop.clone() };
     let mut split = Split::default();
     for case in cases {
@@ -87,7 +97,11 @@ pub async fn gather(cases: Vec<Outcome<Listed>>, stores: &Arc<Stores>, conf: &Tr
         }
         match cut(&fetch, &decode, &crop, case.body).await {
             Ok(cropped) => {
-                let side = if held_out { &mut split.validation } else { &mut split.train };
+                let side = if held_out {
+                    &mut split.validation
+                } else {
+                    &mut split.train
+                };
                 side.extend(cropped.vertebrae.into_iter().map(|vertebra| TrainingMask {
                     person: person.clone(),
                     level: vertebra.level,
@@ -143,7 +157,9 @@ pub async fn train(
     mut watch: impl FnMut(Progress) + Send + 'static,
 ) -> Result<Trained, TrainError> {
     if split.train.is_empty() {
-        return Err(TrainError::NoMask(split.train.len() + split.validation.len() + split.failed.len()));
+        return Err(TrainError::NoMask(
+            split.train.len() + split.validation.len() + split.failed.len(),
+        ));
     }
     let checkpoint = output.join(CHECKPOINT);
     let resume = match checkpoint.read(CHECKPOINT_MOST).await {
@@ -163,14 +179,23 @@ pub async fn train(
         let mut failed = None;
         let mut on_event = |event: Event<'_>| {
             match event {
-                Event::Step { phase, step, progress, elapsed, figures } => watch(Progress::Step {
+                Event::Step {
+                    phase,
+                    step,
+                    progress,
+                    elapsed,
+                    figures,
+                } => watch(Progress::Step {
                     phase: format!("{phase:?}").to_ascii_lowercase(),
                     step,
                     progress,
                     seconds: elapsed.as_secs_f64(),
                     figures: figures.to_vec(),
                 }),
-                Event::Validated { step, cases, .. } => watch(Progress::Validated { step, cases: cases.to_vec() }),
+                Event::Validated { step, cases, .. } => watch(Progress::Validated {
+                    step,
+                    cases: cases.to_vec(),
+                }),
                 Event::Checkpoint { bytes } => {
                     if let Err(error) = runtime.block_on(checkpoint.put(bytes.to_vec().into())) {
                         failed = Some(error);
@@ -178,10 +203,19 @@ pub async fn train(
                     }
                 }
             }
-            if stopped.load(Ordering::Acquire) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if stopped.load(Ordering::Acquire) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         };
-        let trained =
-            models::train::train(&split.train, &split.validation, &settings, resume.as_deref(), &mut on_event);
+        let trained = models::train::train(
+            &split.train,
+            &split.validation,
+            &settings,
+            resume.as_deref(),
+            &mut on_event,
+        );
         match failed {
             Some(error) => Err(TrainError::from(error)),
             None => trained.map_err(TrainError::from),

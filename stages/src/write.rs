@@ -37,7 +37,11 @@ pub enum Form {
 
 impl Default for WriteConf {
     fn default() -> Self {
-        Self { volumes: vec![Form::Patch, Form::Scan], rows_per_part: 1000, seconds_per_part: 60 }
+        Self {
+            volumes: vec![Form::Patch, Form::Scan],
+            rows_per_part: 1000,
+            seconds_per_part: 60,
+        }
     }
 }
 
@@ -66,8 +70,15 @@ impl Stage for Write {
             let place = self.volumes.join(case.origin.id.as_str()).join(&volume.name);
             place.put(volume.bytes).await.map_err(StoreError::into_fault)?;
         }
-        let vertebrae = case.vertebrae.iter().map(|vertebra| row(&case, vertebra)).collect();
-        Ok(Written { origin: case.origin.clone(), vertebrae })
+        let vertebrae = case
+            .vertebrae
+            .iter()
+            .map(|vertebra| row(&case, vertebra))
+            .collect();
+        Ok(Written {
+            origin: case.origin.clone(),
+            vertebrae,
+        })
     }
 }
 
@@ -91,13 +102,19 @@ pub fn volumes(case: &Evaluated, forms: &[Form]) -> Result<Vec<NamedVolume>, Fau
             let cropped = &vertebra.reconstructed.cropped;
             if let Ok(reconstruction) = &vertebra.reconstructed.reconstruction {
                 let bytes = write_mask(reconstruction.mask.view(), &cropped.input.affine)?.into();
-                files.push(NamedVolume { name: patch_name(&case.origin, cropped.level), bytes });
+                files.push(NamedVolume {
+                    name: patch_name(&case.origin, cropped.level),
+                    bytes,
+                });
             }
         }
     }
     if forms.contains(&Form::Scan) {
         let name = format!("{}_space-scan_desc-recon_dseg.nii.gz", case.origin.id);
-        files.push(NamedVolume { name, bytes: scan(case)?.into() });
+        files.push(NamedVolume {
+            name,
+            bytes: scan(case)?.into(),
+        });
     }
     Ok(files)
 }

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use bytes::Bytes;
+use ndarray::{Array3, ShapeBuilder as _};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use schemas::ObjectUrl;
+use schemas::{Affine, ObjectUrl};
 use spinestream::conf::Conf;
 use spinestream::verbs::phantom::pair;
 use spinestream::{Exit, RunEnd, run};
+use stages::decode::nifti::write_mask;
 use stages::store::{Place, Stores};
 
 /// Folder `shared/` with real data and goldens; `None` says that tests on it are skipped.
@@ -20,6 +22,13 @@ pub fn shared() -> Option<PathBuf> {
         eprintln!("skipped: SPINESTREAM_SHARED is not set");
     }
     folder
+}
+
+/// A packed label map of 40³ voxels of 1 mm with one block of `label`, `offset_mm` from the origin along each axis.
+pub fn block(label: u16, offset_mm: f64) -> Vec<u8> {
+    let mut data = Array3::<u16>::zeros((40, 40, 40).f());
+    data.slice_mut(ndarray::s![10..30, 10..30, 10..30]).fill(label);
+    write_mask(data.view(), &Affine::axis_aligned([1.0; 3], [offset_mm; 3])).expect("nifti")
 }
 
 /// A cohort in a store of its own.
@@ -35,7 +44,10 @@ pub type Row = BTreeMap<String, String>;
 impl Cohort {
     /// An empty cohort.
     pub fn new() -> Self {
-        Self { stores: Arc::new(Stores::default()), rows: Vec::new() }
+        Self {
+            stores: Arc::new(Stores::default()),
+            rows: Vec::new(),
+        }
     }
 
     /// A cohort of phantoms `p1`, `p2`, … with references.
@@ -45,14 +57,19 @@ impl Cohort {
             let pair = pair(number as u64).expect("phantom");
             cohort.put(&format!("p{number}.nii.gz"), pair.mask).await;
             cohort.put(&format!("p{number}_ct.nii.gz"), pair.reference).await;
-            cohort.row(&format!("p{number},p{number}.nii.gz,verse,p{number}_ct.nii.gz,verse"));
+            cohort.row(&format!(
+                "p{number},p{number}.nii.gz,verse,p{number}_ct.nii.gz,verse"
+            ));
         }
         cohort
     }
 
     /// Puts an object beside the manifest.
     pub async fn put(&self, name: &str, bytes: impl Into<Bytes>) {
-        self.place(&format!("cohort/{name}")).put(bytes.into()).await.expect("put");
+        self.place(&format!("cohort/{name}"))
+            .put(bytes.into())
+            .await
+            .expect("put");
     }
 
     /// Adds a manifest row: `case_id,mask,labels,reference,reference_labels`.
@@ -62,7 +79,9 @@ impl Cohort {
 
     /// Returns a place in the store.
     pub fn place(&self, key: &str) -> Place {
-        self.stores.place(&ObjectUrl::new(format!("memory:///{key}"))).expect("place")
+        self.stores
+            .place(&ObjectUrl::new(format!("memory:///{key}")))
+            .expect("place")
     }
 
     /// Writes the manifest and runs it to its end; output below `memory:///<out>`.
@@ -77,7 +96,10 @@ impl Cohort {
         settings: &[&str],
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<Exit, RunEnd> {
-        let manifest = format!("case_id,mask,labels,reference,reference_labels\n{}\n", self.rows.join("\n"));
+        let manifest = format!(
+            "case_id,mask,labels,reference,reference_labels\n{}\n",
+            self.rows.join("\n")
+        );
         self.put("manifest.csv", manifest).await;
         let mut all = vec![
             "run.manifest=memory:///cohort/manifest.csv".to_owned(),
@@ -95,7 +117,10 @@ impl Cohort {
         let folder = self.place(&format!("{out}/tables/{table}/run=test"));
         let mut rows = Vec::new();
         for part in folder.list().await.expect("list") {
-            let place = Place { store: folder.store.clone(), path: part.location };
+            let place = Place {
+                store: folder.store.clone(),
+                path: part.location,
+            };
             rows.extend(rows_of(place.read(u64::MAX).await.expect("read")));
         }
         rows.sort_by_key(|row| (row["case_id"].clone(), row.get("level").cloned()));
@@ -105,7 +130,10 @@ impl Cohort {
 
 /// Reads the rows of a Parquet file.
 pub fn rows_of(bytes: Bytes) -> Vec<Row> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).expect("parquet").build().expect("reader");
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
+        .expect("parquet")
+        .build()
+        .expect("reader");
     let mut rows = Vec::new();
     for batch in reader {
         let batch = batch.expect("batch");
@@ -118,7 +146,11 @@ pub fn rows_of(bytes: Bytes) -> Vec<Row> {
             .collect();
         for index in 0..batch.num_rows() {
             let cells = schema.fields().iter().zip(&formatters);
-            rows.push(cells.map(|(field, cell)| (field.name().clone(), cell.value(index).to_string())).collect());
+            rows.push(
+                cells
+                    .map(|(field, cell)| (field.name().clone(), cell.value(index).to_string()))
+                    .collect(),
+            );
         }
     }
     rows
@@ -131,6 +163,11 @@ pub fn is_circumstance(column: &str) -> bool {
 
 /// Returns the rows without their circumstances.
 pub fn without_circumstances(rows: &[Row]) -> Vec<Row> {
-    let keep = |row: &Row| row.iter().filter(|(name, _)| !is_circumstance(name)).map(|(a, b)| (a.clone(), b.clone())).collect();
+    let keep = |row: &Row| {
+        row.iter()
+            .filter(|(name, _)| !is_circumstance(name))
+            .map(|(a, b)| (a.clone(), b.clone()))
+            .collect()
+    };
     rows.iter().map(keep).collect()
 }

@@ -1,10 +1,13 @@
+use std::sync::LazyLock;
+
 use super::*;
 use crate::degrade::frame::pieces;
 use crate::degrade::{agreement, degrade};
 
 const SEEDS: Range<u64> = 0..20;
 
-fn patches() -> Vec<(u64, Level, Array3<u8>)> {
+/// Every level of twenty persons, made once for all tests.
+static PATCHES: LazyLock<Vec<(u64, Level, Array3<u8>)>> = LazyLock::new(|| {
     let wanted: Vec<(u64, Level)> = SEEDS
         .flat_map(|seed| LABELS.map(|(_, level)| (seed, level)))
         .collect();
@@ -12,7 +15,7 @@ fn patches() -> Vec<(u64, Level, Array3<u8>)> {
         .into_par_iter()
         .map(|(seed, level)| (seed, level, vertebra(level, seed)))
         .collect()
-}
+});
 
 fn volume_mm3(map: &LabelMap, label: u16) -> f64 {
     map.data.iter().filter(|found| **found == label).count() as f64 * map.affine.voxel_volume_mm3()
@@ -23,8 +26,8 @@ fn vertebrae_are_as_large_as_real_ones_and_lie_in_the_middle_of_the_patch() {
     // derived CT masks: R 72 to 116 mm, A 73 to 99 mm, S 42 to 63 mm, 38 to 80 cm³; small persons may be smaller
     let ranges = [62..=122, 70..=104, 42..=66];
     let mut sum = 0.0;
-    let all = patches();
-    for (seed, level, mask) in &all {
+    let all = &*PATCHES;
+    for (seed, level, mask) in all {
         let found = extents(mask.view(), 1, |value| (value != 0).then_some(0));
         let extent = found.into_iter().flatten().next().expect("not empty");
         for (axis, range) in extent.0.iter().enumerate() {
@@ -48,7 +51,7 @@ fn vertebrae_are_as_large_as_real_ones_and_lie_in_the_middle_of_the_patch() {
 
 #[test]
 fn a_vertebra_is_one_piece() {
-    for (seed, level, mask) in patches() {
+    for (seed, level, mask) in PATCHES.iter() {
         assert_eq!(pieces(mask.view()), 1, "seed {seed} {level}");
     }
 }
@@ -191,7 +194,7 @@ fn settling_whole_blocks_changes_no_voxel() {
 #[test]
 fn phantoms_degrade_as_real_masks_do() {
     let grid = Affine::axis_aligned([1.0; 3], [0.0; 3]);
-    let found: Vec<_> = patches()
+    let found: Vec<_> = PATCHES
         .par_iter()
         .map(|(seed, _, mask)| {
             agreement(degrade(mask.view(), &grid, *seed).view(), mask.view()).expect("not empty")

@@ -11,20 +11,19 @@ use arrow_schema::Field;
 
 use super::DESCRIPTION_KEY;
 
+/// Makes the column of some rows.
+type Fill<R> = Box<dyn Fn(&[R]) -> ArrayRef>;
+
 /// A column of table rows `R`.
 pub struct Column<R> {
     name: String,
     nullable: bool,
     description: String,
-    fill: Box<dyn Fn(&[R]) -> ArrayRef>,
+    fill: Fill<R>,
 }
 
 impl<R> Column<R> {
-    fn new(
-        name: impl Into<String>,
-        description: impl Into<String>,
-        fill: Box<dyn Fn(&[R]) -> ArrayRef>,
-    ) -> Self {
+    fn new(name: impl Into<String>, description: impl Into<String>, fill: Fill<R>) -> Self {
         Self {
             name: name.into(),
             nullable: true,

@@ -7,7 +7,7 @@ use super::source::Source;
 /// Bytes that [`Format::of`] wants to see: a NIfTI-2 header, the longest.
 const HEAD: usize = 540;
 
-/// Formats that are read. A new one gets a variant here and an arm in [`super::label_map`] and [`super::inspect`].
+/// Formats that are read. A new one gets a variant here and an arm in `label_map` and in `inspect`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// NIfTI-1: magic `n+1` or `ni1` at byte 344.

@@ -7,9 +7,9 @@ use schemas::{Fault, LabelMap, LabelTable, Level, Volume};
 
 use super::nifti::{self, NiftiFile, Voxel, Voxels, each};
 
-/// How far a *scaled* value may lie from the label it stands for. Writers that pack labels into a slope round the
-/// slope to f32 and the value to a step of it (1/255 × 255 = 1.00000006); an image's values do not all come this
-/// close to whole numbers. Unscaled floats must be whole.
+/// How far a *scaled* value may lie from the label it stands for. Writers that pack labels into a slope round
+/// the slope to f32 and the value to a step of it (1/255 × 255 = 1.00000006); an image's values do not all
+/// come this close to whole numbers. Unscaled floats must be whole.
 const SCALED_TOLERANCE: f64 = 1e-3;
 
 /// Largest difference between entries of two affines that still count as the same grid, in mm.
@@ -36,9 +36,9 @@ pub(super) fn from_nifti(bytes: &[u8], pair: Option<&[u8]>, max_bytes: u64) -> R
 /// Makes a label map of a file's voxels, scaling applied.
 ///
 /// # Errors
-/// A volume that has not three axes, or a value that is no whole number (`non_integer_labels`) or none from 0 to
-/// 65535 (`label_out_of_range`); the first such value is named.
-pub fn of_file(file: NiftiFile) -> Result<LabelMap, Fault> {
+/// A volume that has not three axes, or a value that is no whole number (`non_integer_labels`) or none from 0
+/// to 65535 (`label_out_of_range`); the first such value is named.
+pub(super) fn of_file(file: NiftiFile) -> Result<LabelMap, Fault> {
     let shape = file.header.shape_3d()?;
     let labels = match (file.voxels, file.header.scaling) {
         (Voxels::U16(labels), None) => labels,

@@ -24,14 +24,13 @@ use crate::stage::{Stage, blocking};
 
 pub use format::Format;
 pub use inspect::{Inspection, LabelCount, inspect};
-pub use labels::of_file;
 
 /// What a volume may cost; comes from `run.memory`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DecodeConf {
-    /// Most bytes that the voxels of one volume may take while it is read. A header that announces more is refused
-    /// before anything is allocated.
+    /// Most bytes that the voxels of one volume may take while it is read. A header that announces more is
+    /// refused before anything is allocated.
     pub max_bytes: u64,
 }
 
@@ -77,10 +76,12 @@ pub fn decode(fetched: &Fetched, conf: &DecodeConf) -> Result<Decoded, Fault> {
     })
 }
 
-/// Reads a label map from an object of any format that is read, `pair` being the image of a `.hdr`/`.img` pair.
+/// Reads a label map from an object of any format that is read, `pair` being the image of a `.hdr`/`.img`
+/// pair.
 ///
 /// # Errors
-/// Another format, broken bytes, too large a volume, a volume that has not three axes, values that are no labels.
+/// Another format, broken bytes, too large a volume, a volume that has not three axes, values that are no
+/// labels.
 pub fn label_map(bytes: &[u8], pair: Option<&[u8]>, max_bytes: u64) -> Result<LabelMap, Fault> {
     match Format::of(&format::head(bytes)?)? {
         Format::Nifti1 | Format::Nifti2 => labels::from_nifti(bytes, pair, max_bytes),

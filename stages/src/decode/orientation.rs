@@ -2,8 +2,8 @@
 
 use schemas::Affine;
 
-/// Returns the letters of the directions in which the index axes run most, as nibabel's `aff2axcodes`: a shear is
-/// straightened first, then the axis that is nearest to a direction of the body chooses first.
+/// Returns the letters of the directions in which the index axes run most, as nibabel's `aff2axcodes`: a
+/// shear is straightened first, then the axis that is nearest to a direction of the body chooses first.
 pub(super) fn orientation(affine: &Affine) -> String {
     const POSITIVE: [char; 3] = ['R', 'A', 'S'];
     const NEGATIVE: [char; 3] = ['L', 'P', 'I'];
@@ -42,7 +42,8 @@ fn straightened(affine: &Affine) -> Affine {
         let [step_i, step_j, step_k] = spacing_mm;
         [i / step_i, j / step_j, k / step_k, 0.0]
     }));
-    // converges quadratically; a matrix that an affine's check lets pass needs some twenty steps at the very most
+    // converges quadratically; a matrix that an affine's check lets pass needs some twenty steps at the very
+    // most
     for _ in 0..40 {
         let Some(inverse) = axes.inverse() else { break };
         for (row, line) in axes.0.iter_mut().take(3).enumerate() {

@@ -11,8 +11,9 @@ const GZIP_MAGIC: [u8; 3] = [0x1f, 0x8b, 0x08];
 /// Most bytes that one byte of deflate can stand for: a match of 258 bytes costs at least two bits.
 const DEFLATE_MOST: u64 = 258 * 8 / 2;
 
-/// Most bytes behind the voxels that are unpacked to get at a checksum: damage in mid-stream can make the rest of it
-/// longer than it was, by as much as this in all but freak cases; a bomb behind the voxels can be of any length.
+/// Most bytes behind the voxels that are unpacked to get at a checksum: damage in mid-stream can make the
+/// rest of it longer than it was, by as much as this in all but freak cases; a bomb behind the voxels can be
+/// of any length.
 const TAIL_MOST: u64 = 1 << 20;
 
 /// A reader over bytes that may be plain or gzip, of any number of members (bgzip and pigz write many).

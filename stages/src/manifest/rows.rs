@@ -30,7 +30,10 @@ fn check_columns<'a>(found: impl Iterator<Item = &'a str>) -> Result<(), Manifes
     if REQUIRED.iter().all(|name| found.contains(name)) {
         return Ok(());
     }
-    Err(ManifestError::Columns { expected: REQUIRED.join(", "), found: found.join(", ") })
+    Err(ManifestError::Columns {
+        expected: REQUIRED.join(", "),
+        found: found.join(", "),
+    })
 }
 
 fn cell(text: &str) -> Option<String> {
@@ -56,8 +59,14 @@ fn set(row: &mut Written, column: &str, value: Option<String>) {
 fn csv(bytes: &Bytes) -> Result<Vec<Result<Written, Fault>>, ManifestError> {
     // a spreadsheet's byte order mark is no part of the first column's name
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::Headers).from_reader(text);
-    let headers = reader.headers().map_err(|error| ManifestError::Broken(csv_error(&error)))?.clone();
+    let mut reader = csv::ReaderBuilder::new()
+        .flexible(true)
+        .trim(csv::Trim::Headers)
+        .from_reader(text);
+    let headers = reader
+        .headers()
+        .map_err(|error| ManifestError::Broken(csv_error(&error)))?
+        .clone();
     check_columns(headers.iter())?;
     let mut rows = Vec::new();
     for record in reader.byte_records() {
@@ -95,10 +104,22 @@ fn json_lines(bytes: &Bytes) -> Vec<Result<Written, Fault>> {
     let lines = bytes.split(|byte| *byte == b'\n');
     let full = lines.filter(|line| !line.iter().all(u8::is_ascii_whitespace));
     full.map(|line| {
-        let row: Written = serde_json::from_slice(line)
-            .map_err(|error| malformed(format!("expected a JSON object of texts, found an error at column {}", error.column())))?;
+        let row: Written = serde_json::from_slice(line).map_err(|error| {
+            malformed(format!(
+                "expected a JSON object of texts, found an error at column {}",
+                error.column()
+            ))
+        })?;
         let mut trimmed = Written::default();
-        let cells = [row.case_id, row.mask, row.labels, row.reference, row.reference_labels, row.image, row.person];
+        let cells = [
+            row.case_id,
+            row.mask,
+            row.labels,
+            row.reference,
+            row.reference_labels,
+            row.image,
+            row.person,
+        ];
         for (column, value) in COLUMNS.into_iter().zip(cells) {
             set(&mut trimmed, column, value.as_deref().and_then(cell));
         }
@@ -110,7 +131,13 @@ fn json_lines(bytes: &Bytes) -> Vec<Result<Written, Fault>> {
 fn parquet(bytes: &Bytes) -> Result<Vec<Result<Written, Fault>>, ManifestError> {
     let broken = |error: &dyn std::fmt::Display| ManifestError::Broken(error.to_string());
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).map_err(|error| broken(&error))?;
-    check_columns(builder.schema().fields().iter().map(|field| field.name().as_str()))?;
+    check_columns(
+        builder
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str()),
+    )?;
     let reader = builder.build().map_err(|error| broken(&error))?;
     let mut rows = Vec::new();
     for batch in reader {
@@ -142,6 +169,9 @@ fn text(column: &str, array: &ArrayRef, index: usize) -> Result<Option<String>, 
         DataType::Utf8 => Ok(Some(array.as_string::<i32>().value(index).to_owned())),
         DataType::LargeUtf8 => Ok(Some(array.as_string::<i64>().value(index).to_owned())),
         DataType::Utf8View => Ok(Some(array.as_string_view().value(index).to_owned())),
-        other => Err(ManifestError::Columns { expected: format!("{column} as text"), found: format!("{other}") }),
+        other => Err(ManifestError::Columns {
+            expected: format!("{column} as text"),
+            found: format!("{other}"),
+        }),
     }
 }

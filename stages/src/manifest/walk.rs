@@ -69,17 +69,27 @@ pub fn walk(
             row.reference_labels = reference.labels.clone();
         }
         if rows.insert(case_id.to_ascii_lowercase(), row).is_some() {
-            *left_out.entry("another object gives the same case id").or_insert(0) += 1;
+            *left_out
+                .entry("another object gives the same case id")
+                .or_insert(0) += 1;
         }
     }
-    Ok(Walk { rows: rows.into_values().collect(), left_out })
+    Ok(Walk {
+        rows: rows.into_values().collect(),
+        left_out,
+    })
 }
 
 fn partner<'a>(row: &Written, references: &'a [Written]) -> Option<&'a Written> {
-    if let Some(same) = references.iter().find(|reference| reference.case_id == row.case_id) {
+    if let Some(same) = references
+        .iter()
+        .find(|reference| reference.case_id == row.case_id)
+    {
         return Some(same);
     }
-    let mut of_person = references.iter().filter(|reference| reference.person == row.person);
+    let mut of_person = references
+        .iter()
+        .filter(|reference| reference.person == row.person);
     let only = of_person.next()?;
     of_person.next().is_none().then_some(only)
 }
@@ -110,7 +120,12 @@ fn find(
                 // one case a folder, named by the folder above `segmentations`
                 let parent = url.rsplit_once('/').map_or(url.as_str(), |(parent, _)| parent);
                 if folders.insert(parent.to_owned()) {
-                    rows.push(row(folder.clone(), format!("{parent}/"), CLASSES.to_owned(), folder));
+                    rows.push(row(
+                        folder.clone(),
+                        format!("{parent}/"),
+                        CLASSES.to_owned(),
+                        folder,
+                    ));
                 }
             }
         }
@@ -130,27 +145,42 @@ fn row(case: String, mask: String, labels: String, person: String) -> Written {
 
 fn meaning(key: &str) -> Option<Meaning> {
     let (folders, name) = key.rsplit_once('/').unwrap_or(("", key));
-    let stem = name.strip_suffix(".nii.gz").or_else(|| name.strip_suffix(".nii"))?;
+    let stem = name
+        .strip_suffix(".nii.gz")
+        .or_else(|| name.strip_suffix(".nii"))?;
     if let Some(level) = stem.strip_prefix("vertebrae_") {
         let _: Level = level.parse().ok()?;
         let mut parents = folders.rsplit('/').filter(|part| *part != "segmentations");
-        return Some(Meaning::Class { folder: parents.next().filter(|name| !name.is_empty())?.to_owned() });
+        return Some(Meaning::Class {
+            folder: parents.next().filter(|name| !name.is_empty())?.to_owned(),
+        });
     }
     if let Some((level, rest)) = stem.split_once('_')
         && let Ok(level) = level.parse::<Level>()
         && let Some(person) = rest.strip_suffix("_seg")
     {
-        return Some(Meaning::Vertebra { level, person: person.to_owned() });
+        return Some(Meaning::Vertebra {
+            level,
+            person: person.to_owned(),
+        });
     }
     if let Some((person, level)) = stem.rsplit_once('_')
         && let Ok(level) = level.parse::<Level>()
     {
-        return Some(Meaning::Vertebra { level, person: person.to_owned() });
+        return Some(Meaning::Vertebra {
+            level,
+            person: person.to_owned(),
+        });
     }
-    let case = stem.strip_suffix("_seg-vert_msk").or_else(|| stem.strip_suffix("_dseg"))?;
+    let case = stem
+        .strip_suffix("_seg-vert_msk")
+        .or_else(|| stem.strip_suffix("_dseg"))?;
     let person = case.split('_').next().unwrap_or(case);
     let person = person.strip_prefix("sub-").unwrap_or(person);
-    Some(Meaning::Map { case: case.to_owned(), person: person.to_owned() })
+    Some(Meaning::Map {
+        case: case.to_owned(),
+        person: person.to_owned(),
+    })
 }
 
 /// Returns the manifest as CSV.
@@ -161,7 +191,15 @@ pub fn to_csv(rows: &[Written]) -> Result<Vec<u8>, csv::Error> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(COLUMNS)?;
     for row in rows {
-        let cells = [&row.case_id, &row.mask, &row.labels, &row.reference, &row.reference_labels, &row.image, &row.person];
+        let cells = [
+            &row.case_id,
+            &row.mask,
+            &row.labels,
+            &row.reference,
+            &row.reference_labels,
+            &row.image,
+            &row.person,
+        ];
         writer.write_record(cells.map(|cell| cell.as_deref().unwrap_or_default()))?;
     }
     writer.into_inner().map_err(|error| error.into_error().into())
@@ -218,10 +256,15 @@ mod tests {
             ("verse004_L5", "binary:L5", "verse004"),
             ("verse033_L1", "binary:L1", "verse033"),
         ];
-        let expected: Vec<_> =
-            expected.iter().map(|(a, b, c)| ((*a).to_owned(), (*b).to_owned(), (*c).to_owned())).collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(a, b, c)| ((*a).to_owned(), (*b).to_owned(), (*c).to_owned()))
+            .collect();
         assert_eq!(rows, expected);
-        assert_eq!(found.rows[0].mask.as_deref(), Some("s3://bucket/ts/s0327/segmentations/"));
+        assert_eq!(
+            found.rows[0].mask.as_deref(),
+            Some("s3://bucket/ts/s0327/segmentations/")
+        );
         assert_eq!(found.left_out.values().sum::<usize>(), 2);
     }
 
@@ -233,12 +276,25 @@ mod tests {
 
     #[test]
     fn references_find_their_masks_by_case_or_person() {
-        let references = objects(&["ct/sub-7_ct_dseg.nii.gz", "ct/sub-8_a_dseg.nii.gz", "ct/sub-8_b_dseg.nii.gz"]);
+        let references = objects(&[
+            "ct/sub-7_ct_dseg.nii.gz",
+            "ct/sub-8_a_dseg.nii.gz",
+            "ct/sub-8_b_dseg.nii.gz",
+        ]);
         let masks = objects(&["mr/sub-7_T2w_dseg.nii.gz", "mr/sub-8_T2w_dseg.nii.gz"]);
-        let given = References { objects: &references, labels: "totalsegmentator" };
+        let given = References {
+            objects: &references,
+            labels: "totalsegmentator",
+        };
         let found = walk(&masks, Some("verse"), Some(&given)).expect("walk");
-        assert_eq!(found.rows[0].reference.as_deref(), Some("s3://bucket/ct/sub-7_ct_dseg.nii.gz"));
-        assert_eq!(found.rows[0].reference_labels.as_deref(), Some("totalsegmentator"));
+        assert_eq!(
+            found.rows[0].reference.as_deref(),
+            Some("s3://bucket/ct/sub-7_ct_dseg.nii.gz")
+        );
+        assert_eq!(
+            found.rows[0].reference_labels.as_deref(),
+            Some("totalsegmentator")
+        );
         assert_eq!(found.rows[1].reference, None, "two candidates: not guessed");
     }
 }

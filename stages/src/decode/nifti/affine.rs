@@ -1,8 +1,9 @@
 //! Where a NIfTI volume lies: sform, else qform, else the voxel sizes, by nibabel's rules.
 //!
-//! The `nifti` crate's `NiftiHeader::affine` follows the same order, but panics on a negative voxel size and on
-//! quaternions longer than 1, and keeps a rotation that nibabel (5.x) takes for rounding: with b² + c² + d² within
-//! 3 ε of 1, nibabel sets a = 0. It also knows NIfTI-1's f32 only. The tests compare the two where both hold.
+//! The `nifti` crate's `NiftiHeader::affine` follows the same order, but panics on a negative voxel size and
+//! on quaternions longer than 1, and keeps a rotation that nibabel (5.x) takes for rounding: with b² + c² +
+//! d² within 3 ε of 1, nibabel sets a = 0. It also knows NIfTI-1's f32 only. The tests compare the two where
+//! both hold.
 
 use schemas::{Affine, Fault};
 

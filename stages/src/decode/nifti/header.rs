@@ -93,8 +93,8 @@ impl Header {
         (self.voxels() * self.datatype.size_of()) as u64
     }
 
-    /// Returns the most bytes that reading this as a label map holds at once: the stored voxels, and 16 bits for
-    /// each where they are of another type.
+    /// Returns the most bytes that reading this as a label map holds at once: the stored voxels, and 16 bits
+    /// for each where they are of another type.
     pub fn label_map_bytes(&self) -> u64 {
         let for_each = if self.datatype == NiftiType::Uint16 { 0 } else { 2 };
         let labels = (self.voxels() as u64).saturating_mul(for_each);
@@ -213,7 +213,8 @@ fn shape(dim: &[i64; 8], voxel_bytes: usize) -> Result<Vec<usize>, Fault> {
 
 /// Returns the bytes before the first voxel, cut to a whole number as nibabel does.
 fn offset(fields: &Fields, single_file: bool) -> Result<u64, Fault> {
-    // header and the four bytes of the extension flag; 0 in a single file means 0, 348 or 352 to different readers
+    // header and the four bytes of the extension flag; 0 in a single file means 0, 348 or 352 to different
+    // readers
     let least = match (single_file, fields.format) {
         (false, _) => 0.0,
         (true, Format::Nifti1) => 352.0,

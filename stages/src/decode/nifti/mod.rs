@@ -1,8 +1,8 @@
 //! NIfTI-1 and NIfTI-2, single file and pair, plain and gzip, as nibabel reads them.
 //!
-//! The `nifti` crate parses NIfTI-1 headers, names the datatypes and turns bytes of either order into numbers.
-//! What it lacks stands here: NIfTI-2, gzip of many members, hostile headers, affines by nibabel's rules, and
-//! writing to bytes.
+//! The `nifti` crate parses NIfTI-1 headers, names the datatypes and turns bytes of either order into
+//! numbers. What it lacks stands here: NIfTI-2, gzip of many members, hostile headers, affines by nibabel's
+//! rules, and writing to bytes.
 
 mod affine;
 mod fields;
@@ -33,7 +33,8 @@ pub struct NiftiFile {
 
 /// Reads a NIfTI file: `bytes` is a single file or the header of a pair, `pair` the image of a pair.
 ///
-/// The header is judged first: nothing is allocated for voxels that exceed `max_bytes` or that `bytes` cannot hold.
+/// The header is judged first: nothing is allocated for voxels that exceed `max_bytes` or that `bytes` cannot
+/// hold.
 ///
 /// # Errors
 /// `Unreadable` for broken bytes, `Unsuitable` for sound data that is not for us, `Missing` for half a pair,
@@ -61,10 +62,10 @@ pub fn read_voxels(
             return Err(Fault::missing("missing_pair", message));
         }
     };
-    let needed = header.voxel_bytes();
-    let end = header.offset.saturating_add(needed);
+    let end = header.offset.saturating_add(header.voxel_bytes());
     if end > max_bytes {
-        let message = format!("expected at most {max_bytes} bytes of voxels, the header announces {needed}");
+        let message =
+            format!("expected at most {max_bytes} bytes up to the last voxel, the header announces {end}");
         return Err(Fault::unsuitable("too_large", message));
     }
     let most = source::most_bytes(image);
@@ -152,7 +153,8 @@ mod tests {
                 check!($code, $variant, [$number::MIN, $number::MAX, 1 as $number, 0 as $number]);
             })*};
         }
-        check_all!(2 U8 u8, 256 I8 i8, 512 U16 u16, 4 I16 i16, 768 U32 u32, 8 I32 i32, 1280 U64 u64, 1024 I64 i64);
+        check_all!(2 U8 u8, 256 I8 i8, 512 U16 u16, 4 I16 i16, 768 U32 u32, 8 I32 i32);
+        check_all!(1280 U64 u64, 1024 I64 i64);
         check_all!(16 F32 f32, 64 F64 f64);
     }
 

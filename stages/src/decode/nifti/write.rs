@@ -12,8 +12,9 @@ use super::header::Header;
 /// Header, and the four bytes that say "no extension".
 const VOX_OFFSET: u16 = 352;
 
-/// Farthest that the qform may put a corner of the volume from where the sform has it. A quaternion holds no shear,
-/// and close to half a turn its three f32 say little of the fourth part: a qform that is off is worse than none.
+/// Farthest that the qform may put a corner of the volume from where the sform has it. A quaternion holds no
+/// shear, and close to half a turn its three f32 say little of the fourth part: a qform that is off is worse
+/// than none.
 const FORMS_APART_MOST_MM: f64 = 0.05;
 
 /// What a mask is made of: `u8` for one vertebra, `u16` for a label map.
@@ -36,8 +37,8 @@ impl MaskVoxel for u16 {
 
 /// Returns a gzip-packed single NIfTI-1 file (`.nii.gz`), the same bytes for the same mask.
 ///
-/// The affine is written as sform and, where a quaternion can hold it, as qform, both with code 2 ("aligned": the world of the
-/// volume that the mask was made from), in f32 as the format wants. No free text is written.
+/// The affine is written as sform and, where a quaternion can hold it, as qform, both with code 2 ("aligned":
+/// the world of the volume that the mask was made from), in f32 as the format wants. No free text is written.
 ///
 /// # Errors
 /// An axis without voxels or longer than the format can say, or a singular affine.
