@@ -8,7 +8,7 @@ use clap::Args;
 use models::degrade::{degrade_labels, thick_slices};
 use schemas::{LabelMap, LabelScheme};
 use stages::decode::label_map;
-use stages::decode::nifti::write_mask;
+use stages::decode::nifti::write_label_map;
 use stages::fetch::{FetchConf, fetch_object};
 use stages::store::Stores;
 
@@ -64,7 +64,7 @@ pub async fn degrade(arguments: &Arguments, conf: &Conf, stores: &Arc<Stores>) -
         } else {
             degrade_labels(&map, &labels, seed)
         };
-        Ok(packed(&degraded)?)
+        Ok(write_label_map(&degraded)?)
     })
     .await?;
     place_of(stores, "OUT", &arguments.output)?
@@ -77,12 +77,4 @@ pub async fn degrade(arguments: &Arguments, conf: &Conf, stores: &Arc<Stores>) -
 fn labels_of(map: &LabelMap) -> Vec<u16> {
     let labels: BTreeSet<u16> = map.data.iter().copied().filter(|label| *label != 0).collect();
     labels.into_iter().collect()
-}
-
-/// Packs a label map in the smallest type that holds it.
-pub(super) fn packed(map: &LabelMap) -> Result<Vec<u8>, schemas::Fault> {
-    if map.data.iter().all(|label| u8::try_from(*label).is_ok()) {
-        return write_mask(map.data.mapv(|label| label as u8).view(), &map.affine);
-    }
-    write_mask(map.view(), &map.affine)
 }

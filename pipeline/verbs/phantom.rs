@@ -8,11 +8,11 @@ use clap::Args;
 use models::degrade::thick_slices;
 use models::phantom::{LABELS, PhantomConf, Spine};
 use models::seed::derive;
+use stages::decode::nifti::write_label_map;
 use stages::manifest::Written;
 use stages::manifest::walk::to_csv;
 use stages::store::Stores;
 
-use super::degrade::packed;
 use super::place_of;
 use crate::Exit;
 
@@ -90,7 +90,7 @@ pub fn pair(seed: u64) -> Result<Pair> {
     let labels = LABELS.map(|(label, _)| label);
     let mask = thick_slices(&scan, &labels, seed);
     Ok(Pair {
-        mask: packed(&mask)?.into(),
-        reference: packed(&reference)?.into(),
+        mask: write_label_map(&mask)?.into(),
+        reference: write_label_map(&reference)?.into(),
     })
 }

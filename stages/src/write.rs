@@ -8,7 +8,7 @@ use schemas::rows::VertebraRow;
 use schemas::{Evaluated, Fault, Level, Written};
 use serde::{Deserialize, Serialize};
 
-use crate::decode::nifti::write_mask;
+use crate::decode::nifti::{write_label_map, write_mask};
 use crate::paste::paste;
 use crate::stage::{Stage, blocking};
 use crate::store::{Place, StoreError};
@@ -124,20 +124,14 @@ fn patch_name(origin: &Origin, level: Level) -> String {
     format!("{}_label-{level}_desc-recon_mask.nii.gz", origin.id)
 }
 
-/// All reconstructions on the scan's own grid, under the input's label numbers, in the smallest type that holds them.
+/// All reconstructions on the scan's own grid, under the input's label numbers.
 fn scan(case: &Evaluated) -> Result<Vec<u8>, Fault> {
     let done = case.vertebrae.iter().filter_map(|vertebra| {
         let cropped = &vertebra.reconstructed.cropped;
         let reconstruction = vertebra.reconstructed.reconstruction.as_ref().ok()?;
         Some((cropped.label, &reconstruction.mask, &cropped.input.affine))
     });
-    let pieces: Vec<_> = done.collect();
-    let map = paste(&case.grid, &pieces);
-    if pieces.iter().all(|(label, ..)| u8::try_from(*label).is_ok()) {
-        let small = map.data.mapv(|label| label as u8);
-        return write_mask(small.view(), &map.affine);
-    }
-    write_mask(map.view(), &map.affine)
+    write_label_map(&paste(&case.grid, &done.collect::<Vec<_>>()))
 }
 
 /// Returns the row of one vertebra; its attempt is the table's to say.

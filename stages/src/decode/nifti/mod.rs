@@ -18,7 +18,7 @@ pub use affine::AffineSource;
 pub(super) use header::times;
 pub use header::{Header, Scaling};
 pub use voxels::{Voxel, Voxels};
-pub use write::{MaskVoxel, write_mask};
+pub use write::{MaskVoxel, write_label_map, write_mask};
 
 pub(super) use voxels::each;
 

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use ::nifti::{DataElement, NiftiHeader, Unit, XForm};
 use flate2::{Compression, GzBuilder};
 use ndarray::{ArrayView3, Axis};
-use schemas::{Affine, Fault};
+use schemas::{Affine, Fault, LabelMap};
 
 use super::header::Header;
 
@@ -46,6 +46,17 @@ pub fn write_mask<T: MaskVoxel>(mask: ArrayView3<'_, T>, affine: &Affine) -> Res
     let header = header(mask, affine)?;
     let packed = pack(&header, mask);
     packed.map_err(|error| Fault::bug("gzip", format!("expected to pack in memory, found: {error}")))
+}
+
+/// Returns a label map as [`write_mask`] does, in the smaller type if that holds every label.
+///
+/// # Errors
+/// See [`write_mask`].
+pub fn write_label_map(map: &LabelMap) -> Result<Vec<u8>, Fault> {
+    if map.data.iter().all(|label| u8::try_from(*label).is_ok()) {
+        return write_mask(map.data.mapv(|label| label as u8).view(), &map.affine);
+    }
+    write_mask(map.view(), &map.affine)
 }
 
 fn pack<T: MaskVoxel>(header: &NiftiHeader, mask: ArrayView3<'_, T>) -> io::Result<Vec<u8>> {
