@@ -1,5 +1,6 @@
 //! The command line: arguments → configuration → verbs → exit code.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -124,6 +125,7 @@ fn start_log(common: &Common) {
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(level))
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match common.log {
         Log::Text => builder.with_target(false).init(),

@@ -187,6 +187,9 @@ fn closing_words() -> String {
          reconstructions  {FOLDER}/volumes/run={RUN}/<case>/   NIfTI, in patch and scan space\n\
          record           {FOLDER}/runs/{RUN}/                 configuration, versions, counts, times\n\
          \n\
+         ct-patch is very likely one of the vertebrae that the shipped weights were trained on: its figure is no test.\n\
+         Held-out figures stand in models/weights/README.md.\n\
+         \n\
          ask DuckDB:      duckdb -c \"{sql}\"\n"
     )
 }
