@@ -42,14 +42,23 @@ pub fn test(checkout: &Checkout, cache: &Cache, arguments: &[String]) -> Result<
         }
     }
     let mut runner = checkout.cargo();
-    if nextest {
-        runner.args(["nextest", "run", "--workspace"]).args(arguments);
-    } else if arguments.is_empty() {
-        runner.args(["test", "--workspace", "--lib", "--bins", "--tests"]);
-    } else {
-        runner.args(["test", "--workspace"]).args(arguments);
+    let verb: &[&str] = if nextest { &["nextest", "run"] } else { &["test"] };
+    runner.args(verb);
+    if !names_packages(arguments) {
+        runner.arg("--workspace");
     }
+    if arguments.is_empty() && !nextest {
+        runner.args(["--lib", "--bins", "--tests"]);
+    }
+    runner.args(arguments);
     run(fixtures.lend(&mut runner))
+}
+
+/// Says whether the arguments choose packages themselves: `--workspace` beside them would overrule the choice.
+fn names_packages(arguments: &[String]) -> bool {
+    let ours = arguments.iter().take_while(|argument| *argument != "--");
+    let mut chooses = ours.map(|argument| argument.starts_with("-p") || argument.starts_with("--package"));
+    chooses.any(|chooses| chooses)
 }
 
 /// What tests find through the environment.
@@ -65,5 +74,18 @@ impl Fixtures {
             command.env("SPINESTREAM_PYTHON", python);
         }
         command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_packages_are_tested_unless_the_arguments_name_some() {
+        let named =
+            |line: &str| names_packages(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        assert!(named("-p schemas") && named("-pschemas") && named("gzip --package=stages"));
+        assert!(!named("") && !named("truncated_gzip") && !named("gzip -- -p"));
     }
 }
