@@ -64,6 +64,17 @@ where
         }
     }
 
+    /// Leaves out failures of one kind: their cases get no row and stay for the next start.
+    pub fn without(
+        self,
+        left_out: impl Fn(&Failure) -> bool + Send + 'static,
+    ) -> Flow<impl Stream<Item = Outcome<T>> + Send + 'static> {
+        let keep = move |outcome: &Outcome<T>| !outcome.as_ref().is_err_and(&left_out);
+        Flow {
+            outcomes: tokio_stream::StreamExt::filter(self.outcomes, keep),
+        }
+    }
+
     /// Hands every outcome to `watch`, then to the sink, and closes the sink at the end.
     ///
     /// `watch` may end the flow early; what the sink holds is put down all the same.

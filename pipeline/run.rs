@@ -14,7 +14,7 @@ use stages::decode::{Decode, DecodeConf};
 use stages::evaluate::Evaluate;
 use stages::fetch::{Fetch, FetchConf};
 use stages::manifest::{self, Context};
-use stages::pool::Pool;
+use stages::pool::{EVERY_WORKER_GONE, Open, Pool};
 use stages::reconstruct::Reconstruct;
 use stages::store::{Place, StoreError, Stores, absolute, folder_of, working_folder};
 use stages::tables::{SOFTWARE_VERSION, Tables};
@@ -37,6 +37,20 @@ pub async fn run(
     stores: &Arc<Stores>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Exit, RunEnd> {
+    let open = open_models(conf, stores).await?;
+    run_with(conf, stores, open, stop).await
+}
+
+/// The same with models of the caller's own: `open` builds a worker's chain on a device.
+///
+/// # Errors
+/// See [`run`].
+pub async fn run_with(
+    conf: &Conf,
+    stores: &Arc<Stores>,
+    open: Arc<Open>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<Exit, RunEnd> {
     let start = Instant::now();
     let id = conf.run_id().map_err(|error| RunEnd::Conf(error.to_string()))?;
     let worker = worker_name();
@@ -44,20 +58,27 @@ pub async fn run(
     let cases = list(conf, stores).await?;
     let tables = Tables::new(output.clone(), &id, &worker, conf.write.clone());
     let published = tables.published().await?;
-    let pool = open_pool(conf, stores).await?;
+    let pool = Pool::start(&conf.pool, open)
+        .await
+        .map_err(|error| RunEnd::Conf(error.to_string()))?;
     let model = pool.identity();
 
     let todo: Vec<_> = cases
         .iter()
-        .filter(|case| !published.contains(&id_of(case)))
+        .filter(|case| !published.ids.contains(&id_of(case)))
         .cloned()
         .collect();
-    let mut tally = Tally::new(cases.len(), cases.len() - todo.len(), conf.run.max_failed);
+    let mut tally = Tally::new(
+        cases.len(),
+        cases.len() - todo.len(),
+        published.failed,
+        conf.run.max_failed,
+    );
     let flow = through_the_stages(conf, stores, &output, &id, &pool, todo, stop);
-    let verdict = tokio::select! {
-        ended = flow.into(tables, |outcome| tally.see(outcome)) => ended,
-        () = pool.every_worker_gone() => Err(RunEnd::WorkersGone),
-    };
+    let mut verdict = flow.into(tables, |outcome| tally.see(outcome)).await;
+    if verdict.is_ok() && pool.is_gone() {
+        verdict = Err(RunEnd::WorkersGone);
+    }
 
     let record = record(conf, &id, &model, &tally, start);
     let place = output.join(&format!("runs/{id}/{worker}.json"));
@@ -109,13 +130,21 @@ fn through_the_stages(
     // enough cases before the pool that a micro-batch is always there to be taken
     let ready = workers + (workers * conf.pool.batch).div_ceil(4);
     let widths = &conf.widths;
-    Flow::until(tokio_stream::iter(cases), stop)
+    let gone = pool.clone();
+    let stop_or_gone = async move {
+        tokio::select! {
+            () = stop => {}
+            () = gone.every_worker_gone() => {}
+        }
+    };
+    Flow::until(tokio_stream::iter(cases), stop_or_gone)
         .through(fetch, widths.fetch.or(4))
         .through(decode, widths.decode.or(cores))
         .through(crop, widths.crop.or(cores))
         .through(reconstruct, widths.reconstruct.or(ready))
         .through(evaluate, widths.evaluate.or(cores))
         .through(write, widths.write.or(cores))
+        .without(|failure| failure.fault.reason == EVERY_WORKER_GONE)
 }
 
 fn id_of(case: &Outcome<Listed>) -> String {
@@ -141,20 +170,18 @@ async fn list(conf: &Conf, stores: &Stores) -> Result<Vec<Outcome<Listed>>, RunE
     Ok(cases)
 }
 
-async fn open_pool(conf: &Conf, stores: &Stores) -> Result<Pool, RunEnd> {
+/// What each worker builds: the chain that `[model]` names.
+async fn open_models(conf: &Conf, stores: &Stores) -> Result<Arc<Open>, RunEnd> {
     let weights = weights(conf, stores).await?;
     let model = conf.model.clone();
     let threads = conf.pool.threads;
-    let open = move |device: &str| {
+    Ok(Arc::new(move |device: &str| {
         #[cfg(feature = "torch")]
         models::lsd_ebm::set_threads(threads);
         #[cfg(not(feature = "torch"))]
         let _ = threads;
         models::open(&model, weights.as_deref(), device)
-    };
-    Pool::start(&conf.pool, Arc::new(open))
-        .await
-        .map_err(|error| RunEnd::Conf(error.to_string()))
+    }))
 }
 
 /// Reads the weights that `model.weights` names; `None` for the shipped ones.

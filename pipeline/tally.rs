@@ -30,6 +30,8 @@ pub struct Counts {
     pub cases: usize,
     /// Cases that an earlier start of this run had done.
     pub already_done: usize,
+    /// How many of these failed, or have a vertebra that did.
+    pub already_failed: usize,
     /// Cases done by this process.
     pub done: usize,
     /// Cases that became a failed row.
@@ -72,8 +74,8 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Starts counting `cases`, of which an earlier start had done some.
-    pub fn new(cases: usize, already_done: usize, max_failed: f64) -> Self {
+    /// Starts counting `cases`, of which earlier starts had done some, and some of these in vain.
+    pub fn new(cases: usize, already_done: usize, already_failed: usize, max_failed: f64) -> Self {
         let target = if std::io::stderr().is_terminal() {
             ProgressDrawTarget::stderr()
         } else {
@@ -90,6 +92,7 @@ impl Tally {
             counts: Counts {
                 cases,
                 already_done,
+                already_failed,
                 ..Counts::default()
             },
             by_kind: BTreeMap::new(),
@@ -206,9 +209,11 @@ impl Tally {
         &self.failures
     }
 
-    /// Returns whether every case and vertebra seen was done.
+    /// Returns whether every case of the manifest and every vertebra was done, over all starts of the run.
     pub fn all_done(&self) -> bool {
-        self.counts.failed == 0 && self.counts.vertebrae_failed == 0
+        let counts = &self.counts;
+        let failed = counts.failed + counts.vertebrae_failed + counts.already_failed;
+        failed == 0 && counts.already_done + counts.done == counts.cases
     }
 
     /// Ends the bar and returns the closing table.
@@ -283,7 +288,7 @@ mod tests {
 
     #[test]
     fn the_brake_holds_from_fifty_outcomes_on() {
-        let mut tally = Tally::new(100, 0, 0.5);
+        let mut tally = Tally::new(100, 0, 0, 0.5);
         for _ in 0..49 {
             assert!(tally.see(&failure()).is_ok());
         }

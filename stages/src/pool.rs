@@ -132,6 +132,11 @@ impl Pool {
         Arc::clone(&self.identity)
     }
 
+    /// Returns whether the last worker has gone.
+    pub fn is_gone(&self) -> bool {
+        *self.gone.borrow()
+    }
+
     /// Waits until the last worker has gone; for ever, as long as one lives.
     pub async fn every_worker_gone(&self) {
         let mut gone = self.gone.clone();

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use arrow_array::cast::AsArray as _;
+use arrow_array::types::UInt32Type;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::ProjectionMask;
@@ -41,9 +42,9 @@ pub enum TablesError {
     /// Rows make no batch.
     #[error("arrow: {0}")]
     Arrow(#[from] arrow_schema::ArrowError),
-    /// A published part lacks its first column.
+    /// A published part lacks the columns that say which cases are done.
     #[error(
-        "expected a part of table cases with column case_id as text, found another file below tables/cases"
+        "expected a part of table cases with columns case_id, status and vertebrae_failed, found another file below tables/cases"
     )]
     Foreign,
 }
@@ -81,12 +82,12 @@ impl Tables {
         self.parts
     }
 
-    /// Returns the (folded) ids of the cases that are done, and clears parts that a killed run left half published.
+    /// Returns which cases earlier starts of this run have done, and clears parts that a killed run left half published.
     ///
     /// # Errors
     /// The store's, or a part that is none of ours.
-    pub async fn published(&self) -> Result<HashSet<String>, TablesError> {
-        let mut done = HashSet::new();
+    pub async fn published(&self) -> Result<Published, TablesError> {
+        let mut published = Published::default();
         let mut names = HashSet::new();
         let folder = self.folder::<CaseRow>();
         for part in folder.list().await? {
@@ -95,7 +96,7 @@ impl Tables {
                 store: folder.store.clone(),
                 path: part.location,
             };
-            done.extend(case_ids(place.read(PART_MOST).await?)?);
+            published.add_part(place.read(PART_MOST).await?)?;
         }
         let folder = self.folder::<VertebraRow>();
         for part in folder.list().await? {
@@ -108,7 +109,7 @@ impl Tables {
                     .map_err(StoreError::from)?;
             }
         }
-        Ok(done)
+        Ok(published)
     }
 
     /// Publishes what is held if it has been held long enough; called now and then while no outcome comes.
@@ -276,23 +277,37 @@ pub fn encode<R: Row>(rows: &[R]) -> Result<Bytes, TablesError> {
     Ok(writer.into_inner()?.into())
 }
 
-fn case_ids(part: Bytes) -> Result<Vec<String>, TablesError> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(part)?;
-    let column = builder
-        .schema()
-        .index_of("case_id")
-        .map_err(|_| TablesError::Foreign)?;
-    let mask = ProjectionMask::roots(builder.parquet_schema(), [column]);
-    let mut ids = Vec::new();
-    for batch in builder.with_projection(mask).build()? {
-        let batch = batch?;
-        let column = batch
-            .column(0)
-            .as_string_opt::<i32>()
-            .ok_or(TablesError::Foreign)?;
-        ids.extend(column.iter().flatten().map(str::to_ascii_lowercase));
+/// What the published parts say of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Published {
+    /// Ids of the cases that have a row, folded.
+    pub ids: HashSet<String>,
+    /// Rows of cases that failed, or of which a vertebra did.
+    pub failed: usize,
+}
+
+impl Published {
+    fn add_part(&mut self, part: Bytes) -> Result<(), TablesError> {
+        const COLUMNS: [&str; 3] = ["case_id", "status", "vertebrae_failed"];
+        let builder = ParquetRecordBatchReaderBuilder::try_new(part)?;
+        let mask = ProjectionMask::columns(builder.parquet_schema(), COLUMNS);
+        for batch in builder.with_projection(mask).build()? {
+            let batch = batch?;
+            let column = |name: &str| batch.column_by_name(name).ok_or(TablesError::Foreign);
+            let texts = |name: &str| column(name)?.as_string_opt::<i32>().ok_or(TablesError::Foreign);
+            let vertebrae = column("vertebrae_failed")?;
+            let vertebrae = vertebrae
+                .as_primitive_opt::<UInt32Type>()
+                .ok_or(TablesError::Foreign)?;
+            let rows = texts("case_id")?.iter().zip(texts("status")?).zip(vertebrae);
+            for ((id, status), vertebrae_failed) in rows {
+                self.ids.insert(id.unwrap_or_default().to_ascii_lowercase());
+                self.failed +=
+                    usize::from(status != Some("done") || vertebrae_failed.unwrap_or_default() > 0);
+            }
+        }
+        Ok(())
     }
-    Ok(ids)
 }
 
 #[cfg(test)]
@@ -343,7 +358,8 @@ mod tests {
             .await
             .expect("put");
         let done = tables(&stores, 2).published().await.expect("published");
-        assert_eq!(done, HashSet::from(["a".to_owned(), "b".to_owned()]));
+        assert_eq!(done.ids, HashSet::from(["a".to_owned(), "b".to_owned()]));
+        assert_eq!(done.failed, 2);
         let left = stores
             .place(&ObjectUrl::new("memory:///out/tables/vertebrae"))
             .expect("place")
@@ -351,7 +367,10 @@ mod tests {
             .await;
         assert_eq!(left.expect("list").len(), 1, "the orphan has gone");
         sink.close().await.expect("close");
-        assert_eq!(tables(&stores, 2).published().await.expect("published").len(), 3);
+        assert_eq!(
+            tables(&stores, 2).published().await.expect("published").ids.len(),
+            3
+        );
     }
 
     #[test]

@@ -96,6 +96,12 @@ impl Cohort {
         settings: &[&str],
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<Exit, RunEnd> {
+        let conf = self.conf(out, settings).await;
+        run::run(&conf, &self.stores, stop).await
+    }
+
+    /// Writes the manifest and returns the configuration of a run on it.
+    pub async fn conf(&self, out: &str, settings: &[&str]) -> Conf {
         let manifest = format!(
             "case_id,mask,labels,reference,reference_labels\n{}\n",
             self.rows.join("\n")
@@ -108,8 +114,7 @@ impl Cohort {
             "run.max_failed=1".to_owned(),
         ];
         all.extend(settings.iter().map(|text| (*text).to_owned()));
-        let conf = Conf::read(None, std::iter::empty(), &all).expect("conf");
-        run::run(&conf, &self.stores, stop).await
+        Conf::read(None, std::iter::empty(), &all).expect("conf")
     }
 
     /// Reads a table back, sorted by case and level.
