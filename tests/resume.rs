@@ -92,6 +92,7 @@ impl Reconstructor for Mortal {
             .map(|patch| Reconstruction {
                 mask: patch.mask.clone(),
                 latent: None,
+                spread: None,
             })
             .collect())
     }

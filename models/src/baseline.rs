@@ -15,6 +15,7 @@ impl Reconstructor for Identity {
             .map(|patch| Reconstruction {
                 mask: patch.mask.clone(),
                 latent: None,
+                spread: None,
             })
             .collect())
     }

@@ -12,6 +12,7 @@ pub mod reconstructor;
 pub mod seed;
 #[cfg(feature = "torch")]
 pub mod train;
+pub mod vote;
 #[cfg(feature = "torch")]
 pub mod weights;
 

@@ -121,6 +121,17 @@ impl Patch {
 /// Length of the pooled latent descriptor that every method gives.
 pub const LATENT_LENGTH: usize = 128;
 
+/// How far several samples of one vertebra agree.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SampleSpread {
+    /// Mean share of samples on the winning side, over the voxels that any sample claims: 0.5 to 1.
+    pub agreement: f64,
+    /// Standard deviation of the samples' volumes, in mm³.
+    pub volume_sd_mm3: f64,
+    /// Mean Dice coefficient over all pairs of samples.
+    pub pairwise_dsc: f64,
+}
+
 /// What a chain of models made of one patch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reconstruction {
@@ -128,6 +139,8 @@ pub struct Reconstruction {
     pub mask: Array3<u8>,
     /// Pooled latent of [`LATENT_LENGTH`] entries; `None` for methods without a latent.
     pub latent: Option<Vec<f32>>,
+    /// How far the samples agree, where the model drew several.
+    pub spread: Option<SampleSpread>,
 }
 
 /// Which models, in which state, made a reconstruction: equal for all rows of a run.

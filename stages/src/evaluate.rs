@@ -169,6 +169,7 @@ mod tests {
             reconstruction: Ok(Reconstruction {
                 mask: patch(10).mask,
                 latent: None,
+                spread: None,
             }),
             elapsed: Duration::ZERO,
             batch: 1,
@@ -262,6 +263,7 @@ mod tests {
         empty.reconstruction = Ok(Reconstruction {
             mask: Array3::zeros((32, 32, 32)),
             latent: None,
+            spread: None,
         });
         let found = evaluated(empty, &EvaluateConf::default());
         assert!(found.flags.contains(&Flag::ReconstructionEmpty));

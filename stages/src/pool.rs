@@ -371,6 +371,7 @@ mod tests {
                 .map(|patch| Reconstruction {
                     mask: patch.mask.clone(),
                     latent: None,
+                    spread: None,
                 })
                 .collect())
         }

@@ -7,7 +7,8 @@ use schemas::{Patch, Reconstruction};
 use tch::{Device, Kind, Tensor};
 
 use crate::reconstructor::{ModelConf, ModelError, Reconstructor};
-use crate::seed::generator;
+use crate::seed::{derive, generator};
+use crate::vote::vote;
 use crate::weights::{Tensors, read};
 
 pub mod description;
@@ -40,6 +41,9 @@ pub const GENERATOR: &str = "generator.";
 /// See [`ENCODER`].
 pub const ENERGY: &str = "energy.";
 
+/// Most samples of one vertebra: memory grows with them.
+const SAMPLES_MOST: usize = 64;
+
 /// Encoder, generator and energy of one set of weights on one device, ready to reconstruct.
 pub struct LsdEbm {
     description: Description,
@@ -51,6 +55,8 @@ pub struct LsdEbm {
     standard: Option<[Tensor; 2]>,
     /// Level that the chain starts from.
     steps: usize,
+    /// Samples drawn of each patch.
+    samples: usize,
     device: Device,
 }
 
@@ -77,10 +83,16 @@ impl LsdEbm {
         device: Device,
     ) -> Result<Self, ModelError> {
         let _no_grad = tch::no_grad_guard();
-        if conf.samples != 1 {
+        let samples = usize::try_from(conf.samples).unwrap_or(usize::MAX);
+        if !(1..=SAMPLES_MOST).contains(&samples) {
             return Err(ModelError::Conf(format!(
-                "model.samples: expected 1, found {}",
-                conf.samples
+                "model.samples: expected 1 to {SAMPLES_MOST}, found {samples}"
+            )));
+        }
+        let always_equal = conf.steps == 0 && matches!(description.network, Network::Compact(_));
+        if samples > 1 && always_equal {
+            return Err(ModelError::Conf(format!(
+                "model.samples: expected 1 where model.steps is 0 and all samples are equal, found {samples}"
             )));
         }
         let schedule = Schedule::new(&description.levels)?;
@@ -123,6 +135,7 @@ impl LsdEbm {
             energy,
             standard,
             steps,
+            samples,
             device,
         })
     }
@@ -137,18 +150,21 @@ impl LsdEbm {
         &self.description
     }
 
-    /// Reconstructs masks of one window: latents, then masks as logits above 0.
+    /// Reconstructs masks of one window, each `samples` times: latents, then masks as logits above 0. A mask's samples
+    /// follow one another; each has a generator of its own.
     ///
     /// z₀ is the posterior's mean for `compact`: an encoder trained on degraded masks has its best guess there,
     /// and the chain adds the spread. For the paper's networks it is a sample, as in the authors' code.
     fn through(&self, masks: &Tensor, rngs: &mut [ChaCha8Rng]) -> Result<[Tensor; 2], ModelError> {
         let posterior = self.encoder.forward(masks)?;
+        let often = |tensor: &Tensor| tensor.f_repeat_interleave_self_int(self.samples as i64, 0, None);
+        let mean_latent = often(&posterior.mean)?;
         let z0 = match &self.standard {
-            Some([mean, std]) => posterior.mean.f_sub(mean)?.f_div(std)?,
+            Some([mean, std]) => mean_latent.f_sub(mean)?.f_div(std)?,
             None => {
-                let noise = drawn(rngs, &posterior.mean.size(), self.device)?;
-                let spread = posterior.log_variance.f_mul_scalar(0.5)?.f_exp()?;
-                posterior.mean.f_add(&spread.f_mul(&noise)?)?
+                let noise = drawn(rngs, &mean_latent.size(), self.device)?;
+                let spread = often(&posterior.log_variance)?.f_mul_scalar(0.5)?.f_exp()?;
+                mean_latent.f_add(&spread.f_mul(&noise)?)?
             }
         };
         let z = if self.steps == 0 {
@@ -212,16 +228,26 @@ impl LsdEbm {
                 .count();
             let (now, later) = rest.split_at(same);
             let masks: Vec<&Array3<u8>> = now.iter().map(|(patch, _, _)| &patch.mask).collect();
-            let mut rngs: Vec<ChaCha8Rng> = now.iter().map(|(_, seed, _)| generator(*seed)).collect();
+            let mut rngs: Vec<ChaCha8Rng> = now
+                .iter()
+                .flat_map(|(_, seed, _)| (0..self.samples).map(|sample| generator(seed_of(*seed, sample))))
+                .collect();
             let input = cut(&to_tensor(&masks)?, window)?.f_to_device(self.device)?;
             let [latents, voxels] = self.through(&input, &mut rngs)?;
             let descriptors = pooled(&latents)?;
             let whole = put_back(&voxels, window)?.f_to_device(Device::Cpu)?;
-            for (position, descriptor) in (0..).zip(descriptors) {
-                let mask = to_array(&whole.f_get(position)?)?;
+            let mut masks = Vec::with_capacity(descriptors.len());
+            for (position, _) in (0..).zip(&descriptors) {
+                masks.push(to_array(&whole.f_get(position)?)?);
+            }
+            let samples = masks.chunks(self.samples).zip(descriptors.chunks(self.samples));
+            for ((masks, descriptors), (patch, ..)) in samples.zip(now) {
+                let voted = vote(masks, patch.affine.voxel_volume_mm3());
+                let Some((mask, spread)) = voted else { continue };
                 results.push(Reconstruction {
                     mask,
-                    latent: Some(descriptor),
+                    latent: Some(mean_of(descriptors)),
+                    spread,
                 });
             }
             rest = later;
@@ -283,6 +309,25 @@ pub fn fresh(description: &Description, seed: u64) -> Result<Tensors, ModelError
         levels,
     )?;
     Ok(tensors)
+}
+
+/// The first sample has the vertebra's own seed: drawing more does not change it.
+fn seed_of(vertebra: u64, sample: usize) -> u64 {
+    if sample == 0 {
+        vertebra
+    } else {
+        derive(vertebra, &format!("sample {sample}"))
+    }
+}
+
+fn mean_of(descriptors: &[Vec<f32>]) -> Vec<f32> {
+    let mut mean = vec![0.0; LATENT_LENGTH];
+    for descriptor in descriptors {
+        for (sum, value) in mean.iter_mut().zip(descriptor) {
+            *sum += value / descriptors.len() as f32;
+        }
+    }
+    mean
 }
 
 fn check_shape(patch: &Patch) -> Result<(), ModelError> {

@@ -236,16 +236,42 @@ fn a_patch_of_the_wrong_size_is_a_shape_error() {
 fn what_a_configuration_asks_in_vain_is_a_conf_error() {
     let bytes = bytes(&compact());
     let refused = |conf: ModelConf| matches!(LsdEbm::open(&bytes, &conf, "cpu"), Err(ModelError::Conf(_)));
-    assert!(refused(ModelConf {
+    for samples in [0, 65] {
+        assert!(refused(ModelConf { samples, ..conf(1) }));
+    }
+    let always_equal = ModelConf {
         samples: 3,
-        ..conf(1)
-    }));
+        ..conf(0)
+    };
+    assert!(refused(always_equal));
     assert!(refused(conf(3)));
     let mut model = LsdEbm::open(&bytes, &conf(0), "cpu").unwrap();
     assert!(matches!(
         model.reconstruct(&[patch(5, false)], &[]),
         Err(ModelError::Conf(_))
     ));
+}
+
+#[test]
+fn several_samples_are_voted_upon_and_do_not_depend_on_the_batch() {
+    let bytes = bytes(&compact());
+    let three = ModelConf {
+        samples: 3,
+        ..conf(1)
+    };
+    let mut model = LsdEbm::open(&bytes, &three, "cpu").unwrap();
+    let patches = [patch(5, false), patch(6, false)];
+    let together = model.reconstruct(&patches, &[1, 2]).unwrap();
+    let alone = model.reconstruct(&patches[1..], &[2]).unwrap();
+    assert_eq!(together[1], alone[0]);
+    let spread = together[0].spread.expect("three samples have a spread");
+    assert!((0.5..=1.0).contains(&spread.agreement), "{spread:?}");
+    assert!(
+        (0.0..=1.0).contains(&spread.pairwise_dsc) && spread.volume_sd_mm3 >= 0.0,
+        "{spread:?}"
+    );
+    let mut single = LsdEbm::open(&bytes, &conf(1), "cpu").unwrap();
+    assert_eq!(single.reconstruct(&patches[..1], &[1]).unwrap()[0].spread, None);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::Row;
 use super::column::{Column, count, descriptor, real, reals, text, texts, wide};
-use crate::vertebra::{LATENT_LENGTH, METRIC_NAMES, Scores};
+use crate::vertebra::{LATENT_LENGTH, METRIC_NAMES, SampleSpread, Scores};
 
 /// One vertebra of one case.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +36,7 @@ pub struct VertebraRow {
     pub flags: Vec<&'static str>,
     pub input: Option<Scores>,
     pub recon: Option<Scores>,
+    pub spread: Option<SampleSpread>,
     pub latent: Option<Vec<f32>>,
     pub reconstruct_ms: f64,
     pub batch: u32,
@@ -177,6 +178,26 @@ impl Row for VertebraRow {
             let get = move |row: &Self| row.recon.and_then(|scores| scores[index]);
             columns.push(real(format!("recon_{name}"), description, get));
         }
+        let spread = |name: &str, description: &str, get: fn(&SampleSpread) -> f64| {
+            real(name, description, move |row: &Self| row.spread.as_ref().map(get))
+        };
+        columns.extend([
+            spread(
+                "samples_agreement",
+                "mean share of samples on the winning side, over the voxels that any claims; null for one sample",
+                |spread| spread.agreement,
+            ),
+            spread(
+                "samples_volume_sd_mm3",
+                "standard deviation of the samples' volumes; null for one sample",
+                |spread| spread.volume_sd_mm3,
+            ),
+            spread(
+                "samples_dsc",
+                "mean Dice coefficient over all pairs of samples; null for one sample",
+                |spread| spread.pairwise_dsc,
+            ),
+        ]);
         columns.extend([
             descriptor(
                 "latent",
