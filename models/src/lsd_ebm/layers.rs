@@ -142,16 +142,56 @@ impl Conv {
     /// Returns the convolved grid, in the kind that this layer computes in.
     pub fn forward(&self, input: &Tensor) -> Result<Tensor, ModelError> {
         let input = input.f_to_kind(self.weight.kind())?;
-        let padding = [self.padding; 3];
-        Ok(input.f_conv3d(
+        convolved(
+            &input,
             &self.weight,
             Some(&self.bias),
+            [self.stride, self.padding],
+        )
+    }
+
+    /// Returns the gradient by the input from that by the output: the transposed convolution.
+    ///
+    /// It has the grid of `input`, and its channels, which may be the first of several that were convolved.
+    pub fn backward(&self, by_output: &Tensor, input: &Tensor) -> Result<Tensor, ModelError> {
+        let (_, channels, x, y, z) = input.size5()?;
+        let (_, _, out_x, out_y, out_z) = by_output.size5()?;
+        let (_, _, kernel, _, _) = self.weight.size5()?;
+        let by_output = by_output.f_to_kind(self.weight.kind())?;
+        let weight = self.weight.f_narrow(1, 0, channels)?;
+        if self.stride == 1 {
+            // at stride 1 that is the convolution with the kernel turned round
+            let turned = weight.f_transpose(0, 1)?.f_flip([2, 3, 4])?;
+            return convolved(&by_output, &turned, None, [1, kernel - 1 - self.padding]);
+        }
+        // voxels at the far end that the stride steps over
+        let rest = [[x, out_x], [y, out_y], [z, out_z]]
+            .map(|[edge, out]| edge + 2 * self.padding - kernel - (out - 1) * self.stride);
+        Ok(by_output.f_conv_transpose3d(
+            &weight,
+            None::<&Tensor>,
             [self.stride; 3],
-            padding,
-            [1; 3],
+            [self.padding; 3],
+            rest,
             1,
+            [1; 3],
         )?)
     }
+}
+
+/// Returns a convolution, by oneDNN wherever it can: PyTorch itself leaves a batch of one on small grids to
+/// a kernel that takes twice to three times as long (`use_mkldnn` in its Convolution.cpp).
+fn convolved(
+    input: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    [stride, padding]: [i64; 2],
+) -> Result<Tensor, ModelError> {
+    let (stride, padding) = ([stride; 3], [padding; 3]);
+    if input.kind() == Kind::Float && input.device() == Device::Cpu && tch::utils::has_mkldnn() {
+        return Ok(input.f_mkldnn_convolution(weight, bias, padding, stride, [1; 3], 1)?);
+    }
+    Ok(input.f_conv3d(weight, bias, stride, padding, [1; 3], 1)?)
 }
 
 /// Doubles each edge of a grid by a transposed convolution of kernel 2 and stride 2.
@@ -209,9 +249,19 @@ impl Linear {
         self.weight.kind()
     }
 
+    /// Returns the matrix, outputs by inputs.
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
     /// Returns the product.
     pub fn forward(&self, input: &Tensor) -> Result<Tensor, ModelError> {
         Ok(input.f_linear(&self.weight, Some(&self.bias))?)
+    }
+
+    /// Returns the gradient by the input from that by the output.
+    pub fn backward(&self, by_output: &Tensor) -> Result<Tensor, ModelError> {
+        Ok(by_output.f_matmul(&self.weight)?)
     }
 }
 
