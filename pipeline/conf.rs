@@ -18,6 +18,8 @@ use stages::train::TrainConf;
 use stages::write::WriteConf;
 use toml::{Table, Value};
 
+use crate::RunEnd;
+
 /// Only environment variables that start so are configuration: `SPINESTREAM__RUN__SEED=7`.
 pub const ENVIRONMENT_PREFIX: &str = "SPINESTREAM__";
 
@@ -54,11 +56,11 @@ pub struct RunConf {
     pub manifest: String,
     /// Prefix for tables/, volumes/ and runs/: path or URL.
     pub output: String,
-    /// Name of the run; "auto" follows from manifest, output, model, crop and seed.
+    /// Name of the run; "auto" follows from manifest, output, model, crop, labels and seed.
     pub id: String,
     /// Every random number follows from it.
     pub seed: u64,
-    /// Budget for decoded volumes; no single one may need more.
+    /// Most bytes of one object and of one decoded volume.
     pub memory: ByteSize,
     /// Share of failed cases above which the run gives up, looked at from 50 outcomes on.
     pub max_failed: f64,
@@ -217,18 +219,26 @@ impl Conf {
 
     /// Returns the run's id: given, or "r" and a hash of what decides the results, never of date, widths or devices,
     /// so that a killed run, started again, goes on.
-    pub fn run_id(&self) -> Result<String> {
+    ///
+    /// # Errors
+    /// Manifest or output is no URL.
+    pub fn run_id(&self) -> Result<String, RunEnd> {
         if self.run.id != "auto" {
             return Ok(self.run.id.clone());
         }
+        // resolved: the same relative path means another cohort in another folder
+        let manifest = crate::run::url("run.manifest", &self.run.manifest)?;
+        let output = crate::run::url("run.output", &self.run.output)?;
         let decides = (
-            &self.run.manifest,
-            &self.run.output,
+            manifest.expose(),
+            output.expose(),
             &self.model,
             &self.crop,
+            &self.labels,
             self.run.seed,
         );
-        let text = serde_json::to_string(&decides).context("run.id")?;
+        let text =
+            serde_json::to_string(&decides).map_err(|error| RunEnd::Conf(format!("run.id: {error}")))?;
         let digest = Sha256::digest(text.as_bytes());
         Ok(std::iter::once("r".to_owned())
             .chain(digest.iter().take(5).map(|byte| format!("{byte:02x}")))
@@ -390,7 +400,8 @@ mod tests {
 
     #[test]
     fn the_run_id_follows_from_what_decides_the_results() {
-        let id = |settings: &[&str]| read("", &[], settings).expect("conf").run_id().expect("id");
+        let places = "[run]\nmanifest = \"m.csv\"\noutput = \"out\"\n";
+        let id = |settings: &[&str]| read(places, &[], settings).expect("conf").run_id().expect("id");
         assert_eq!(id(&["pool.batch=8"]), id(&["widths.fetch=3"]));
         assert_ne!(id(&["run.seed=1"]), id(&[]));
         assert_eq!(id(&["run.id=mine"]), "mine");

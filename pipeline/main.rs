@@ -133,8 +133,27 @@ fn start_log(common: &Common) {
     }
 }
 
-/// Waits for Ctrl-C or SIGTERM: no new case is taken, those in hand are finished. A second signal kills as ever.
-async fn stop_signal() {
+/// Exit code of a process that Ctrl-C ended, as shells know it.
+const INTERRUPTED: i32 = 130;
+
+/// Returns a future that is there after Ctrl-C or SIGTERM: no new case is taken, those in hand are finished. A second
+/// signal ends the process at once; what is published stays, and the next start goes on.
+fn stop_signal() -> impl Future<Output = ()> + Send + 'static {
+    let (stop, mut stopped) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        signalled().await;
+        eprintln!("stopping: cases in hand are finished, no new one is taken; start again to go on");
+        stop.send_replace(true);
+        signalled().await;
+        std::process::exit(INTERRUPTED);
+    });
+    async move {
+        // the sender lives as long as the process listens
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    }
+}
+
+async fn signalled() {
     use tokio::signal::unix::{SignalKind, signal};
     let interrupt = tokio::signal::ctrl_c();
     match signal(SignalKind::terminate()) {
@@ -148,5 +167,4 @@ async fn stop_signal() {
             let _ = interrupt.await;
         }
     }
-    eprintln!("stopping: cases in hand are finished, no new one is taken; start again to go on");
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::future::Future;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -52,7 +53,7 @@ pub async fn run_with(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Exit, RunEnd> {
     let start = Instant::now();
-    let id = conf.run_id().map_err(|error| RunEnd::Conf(error.to_string()))?;
+    let id = conf.run_id()?;
     let worker = worker_name();
     let output = place(stores, "run.output", &conf.run.output)?;
     let cases = list(conf, stores).await?;
@@ -63,36 +64,46 @@ pub async fn run_with(
         .map_err(|error| RunEnd::Conf(error.to_string()))?;
     let model = pool.identity();
 
+    let record_place = output.join(&format!("runs/{id}/{worker}.json"));
+    let keep = async |record: Vec<u8>| {
+        let kept = record_place.put(record.into()).await;
+        kept.map_err(|error| RunEnd::Tables(error.into()))
+    };
     let todo: Vec<_> = cases
         .iter()
         .filter(|case| !published.ids.contains(&id_of(case)))
         .cloned()
         .collect();
+    let failed_before = cases
+        .iter()
+        .filter(|case| published.failed.contains(&id_of(case)))
+        .count();
     let mut tally = Tally::new(
         cases.len(),
         cases.len() - todo.len(),
-        published.failed,
+        failed_before,
         conf.run.max_failed,
     );
+    // before any work: an output that cannot be written ends the run now, not after the first part
+    keep(record(conf, &id, &model, &tally, start)).await?;
     let flow = through_the_stages(conf, stores, &output, &id, &pool, todo, stop);
     let mut verdict = flow.into(tables, |outcome| tally.see(outcome)).await;
     if verdict.is_ok() && pool.is_gone() {
         verdict = Err(RunEnd::WorkersGone);
     }
-
-    let record = record(conf, &id, &model, &tally, start);
-    let place = output.join(&format!("runs/{id}/{worker}.json"));
-    let kept = place
-        .put(record.into())
-        .await
-        .map_err(|error| RunEnd::Tables(error.into()));
-    print!("{}", tally.close());
+    let kept = keep(record(conf, &id, &model, &tally, start)).await;
+    say(&tally.close());
     verdict.and(kept)?;
     Ok(if tally.all_done() {
         Exit::Done
     } else {
         Exit::SomeFailed
     })
+}
+
+/// Prints for people; that nobody listens any more (`| head`) is no reason to fail.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
 }
 
 /// The flow itself, in order.
@@ -240,13 +251,16 @@ fn record(conf: &Conf, id: &str, model: &ModelIdentity, tally: &Tally, start: In
 }
 
 /// The configuration without what a URL can carry besides a place: user names, passwords, signatures.
-fn redacted(conf: &Conf) -> Conf {
+pub fn redacted(conf: &Conf) -> Conf {
     let mut conf = conf.clone();
-    for text in [
+    let mut places = vec![
         &mut conf.run.manifest,
         &mut conf.run.output,
         &mut conf.model.weights,
-    ] {
+    ];
+    #[cfg(feature = "torch")]
+    places.extend([&mut conf.train.manifest, &mut conf.train.output]);
+    for text in places {
         if let Ok(mut url) = url::Url::parse(text) {
             url.set_query(None);
             // both fail only for URLs that cannot hold such parts

@@ -259,7 +259,10 @@ impl Tally {
             counts.done,
             counts.failed,
             if counts.already_done > 0 {
-                format!(", {} done before", counts.already_done)
+                format!(
+                    ", {} done before, {} of these failed",
+                    counts.already_done, counts.already_failed
+                )
             } else {
                 String::new()
             },

@@ -12,7 +12,7 @@ use stages::store::Stores;
 
 use crate::Exit;
 use crate::conf::Conf;
-use crate::run::url;
+use crate::run::{say, url};
 
 /// Arguments of the verb.
 #[derive(Debug, Args)]
@@ -36,14 +36,14 @@ pub async fn inspect(arguments: &Arguments, conf: &Conf, stores: &Arc<Stores>) -
         |name: &String| LabelScheme::named(name, &conf.label_tables()).map_err(|message| anyhow!(message));
     let scheme = arguments.labels.as_ref().map(named).transpose()?;
     match seen(arguments, conf, stores, scheme).await? {
-        Ok(inspection) if arguments.json => println!("{}", serde_json::to_string_pretty(&inspection)?),
-        Ok(inspection) => println!("{inspection}"),
+        Ok(inspection) if arguments.json => say(&serde_json::to_string_pretty(&inspection)?),
+        Ok(inspection) => say(&inspection.to_string()),
         Err(fault) => {
             if arguments.json {
                 let fault = json!({ "fault": { "kind": fault.kind, "reason": fault.reason, "message": fault.message } });
-                println!("{}", serde_json::to_string_pretty(&fault)?);
+                say(&serde_json::to_string_pretty(&fault)?);
             } else {
-                println!("fault: {fault}");
+                say(&format!("fault: {fault}"));
             }
             return Ok(Exit::SomeFailed);
         }

@@ -14,7 +14,7 @@ use stages::train::{Progress, WEIGHTS, gather};
 use super::{FILE_MOST, place_of};
 use crate::Exit;
 use crate::conf::Conf;
-use crate::run::url;
+use crate::run::{redacted, say, url};
 
 /// Time between two progress lines.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -43,11 +43,11 @@ pub async fn train(
     for (case, fault) in &split.failed {
         tracing::warn!(case, "{fault}");
     }
-    println!(
+    say(&format!(
         "{} masks to train on, {} held out",
         split.train.len(),
         split.validation.len()
-    );
+    ));
     let mut last_line = Instant::now();
     let watch = move |progress: Progress| match progress {
         Progress::Step {
@@ -62,28 +62,28 @@ pub async fn train(
                 .iter()
                 .map(|(name, value)| format!("{name} {value:.4}"))
                 .collect();
-            println!(
+            say(&format!(
                 "{phase} step {step}, {:.0} %, {seconds:.0} s: {}",
                 progress * 100.0,
                 figures.join(", ")
-            );
+            ));
         }
         Progress::Step { .. } => {}
-        Progress::Validated { step, cases } => println!("step {step}: {}", figures_of(&cases)),
+        Progress::Validated { step, cases } => say(&format!("step {step}: {}", figures_of(&cases))),
     };
     let trained = stages::train::train(split, &conf.train, &output, stop, watch).await?;
     for case in &trained.validation {
-        println!(
+        say(&format!(
             "{:<24} DSC {:.4} → {:.4}",
             case.name, case.dsc_input, case.dsc_reconstruction
-        );
+        ));
     }
     if !trained.complete {
-        println!("stopped; start again to go on from the checkpoint");
+        say("stopped; start again to go on from the checkpoint");
         return Ok(Exit::SomeFailed);
     }
     let figures = json!({
-        "configuration": conf.train,
+        "configuration": redacted(conf).train,
         "validation": trained.validation.iter().map(|case| json!({
             "name": case.name, "dsc_input": case.dsc_input, "dsc_reconstruction": case.dsc_reconstruction,
         })).collect::<Vec<_>>(),
@@ -93,10 +93,10 @@ pub async fn train(
         .put(figures.to_string().into_bytes().into())
         .await
         .context("train.output")?;
-    println!(
+    say(&format!(
         "{}; weights in {WEIGHTS} below train.output",
         figures_of(&trained.validation)
-    );
+    ));
     Ok(Exit::Done)
 }
 

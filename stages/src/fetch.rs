@@ -7,7 +7,7 @@ use schemas::{Fault, Fetched, LabelScheme, Level, Listed, ObjectUrl};
 use serde::{Deserialize, Serialize};
 
 use crate::stage::Stage;
-use crate::store::{Place, Stores};
+use crate::store::{Place, StoreError, Stores};
 
 /// What fetching may cost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,10 +68,7 @@ fn bytes_of(mask: &FetchedMask) -> u64 {
 
 impl Fetch {
     async fn mask(&self, named: &Named) -> Result<FetchedMask, Fault> {
-        let place = self
-            .stores
-            .place(&named.url)
-            .map_err(crate::store::StoreError::into_fault)?;
+        let place = self.stores.place(&named.url).map_err(StoreError::into_fault)?;
         let objects = match named.scheme {
             LabelScheme::Classes => self.classes(&place).await?,
             LabelScheme::Table { .. } | LabelScheme::Binary(_) => vec![self.object(&place, None).await?],
@@ -84,15 +81,17 @@ impl Fetch {
 
     /// A folder of one mask a class: `vertebrae_L3.nii.gz`, in it or in its `segmentations`.
     async fn classes(&self, folder: &Place) -> Result<Vec<FetchedObject>, Fault> {
-        let listing = folder
-            .list()
-            .await
-            .map_err(crate::store::StoreError::into_fault)?;
-        let mut objects = Vec::new();
+        let listing = folder.list().await.map_err(StoreError::into_fault)?;
+        let mut objects: Vec<FetchedObject> = Vec::new();
         for object in listing {
-            let Some(level) = object.location.filename().and_then(class_level) else {
+            let Some(level) = class_below(&folder.path, &object.location) else {
                 continue;
             };
+            // before anything more is read: a folder of many persons would bring in all of them
+            if objects.iter().any(|found| found.level == Some(level)) {
+                let message = format!("expected one mask of {level} below the prefix, found a second");
+                return Err(Fault::unsuitable("repeated_level", message));
+            }
             let place = Place {
                 store: Arc::clone(&folder.store),
                 path: object.location,
@@ -112,7 +111,7 @@ impl Fetch {
             place
                 .read(self.conf.max_bytes)
                 .await
-                .map_err(crate::store::StoreError::into_fault)
+                .map_err(StoreError::into_fault)
         };
         let name = place.path.filename().unwrap_or_default();
         let Some((header, image)) = pair_names(name) else {
@@ -122,17 +121,23 @@ impl Fetch {
                 pair: None,
             });
         };
-        let beside = |name: &str| Place {
-            store: Arc::clone(&place.store),
-            path: place
-                .path
-                .parts()
-                .take(place.path.parts_count() - 1)
-                .collect::<object_store::path::Path>()
-                .join(name),
+        let folder = place
+            .path
+            .as_ref()
+            .strip_suffix(name)
+            .unwrap_or_default()
+            .to_owned();
+        // parsed, not joined: a name with '#' or '%' is in its stored form already
+        let beside = |name: &str| -> Result<Place, Fault> {
+            let path = object_store::path::Path::parse(format!("{folder}{name}"))
+                .map_err(|error| StoreError::from(object_store::Error::from(error)).into_fault())?;
+            Ok(Place {
+                store: Arc::clone(&place.store),
+                path,
+            })
         };
-        let bytes = read(&beside(&header)).await?;
-        let pair = Some(read(&beside(&image)).await?);
+        let bytes = read(&beside(&header)?).await?;
+        let pair = Some(read(&beside(&image)?).await?);
         Ok(FetchedObject { level, bytes, pair })
     }
 }
@@ -145,6 +150,16 @@ pub fn pair_names(name: &str) -> Option<(String, String)> {
         }
     }
     None
+}
+
+/// Level of a class's mask that lies in the folder itself or in its `segmentations`.
+fn class_below(folder: &object_store::path::Path, object: &object_store::path::Path) -> Option<Level> {
+    let below: Vec<_> = object.prefix_match(folder)?.collect();
+    match below.as_slice() {
+        [name] => class_level(name.as_ref()),
+        [middle, name] if middle.as_ref() == "segmentations" => class_level(name.as_ref()),
+        _ => None,
+    }
 }
 
 fn class_level(name: &str) -> Option<Level> {
@@ -163,7 +178,7 @@ pub async fn fetch_object(
     url: &ObjectUrl,
     conf: &FetchConf,
 ) -> Result<FetchedObject, Fault> {
-    let place = stores.place(url).map_err(crate::store::StoreError::into_fault)?;
+    let place = stores.place(url).map_err(StoreError::into_fault)?;
     let fetch = Fetch {
         stores: Arc::clone(stores),
         conf: conf.clone(),
@@ -249,6 +264,21 @@ mod tests {
             (fault.reason, fault.message.starts_with("mask: ")),
             ("no_class_masks", true)
         );
+    }
+
+    #[tokio::test]
+    async fn names_of_a_pair_are_names_whatever_they_hold() {
+        let folder = tempfile::tempdir().expect("folder");
+        for name in ["m #1.hdr", "m #1.img"] {
+            std::fs::write(folder.path().join(name), name).expect("write");
+        }
+        let base = url::Url::from_directory_path(folder.path()).expect("a folder");
+        let url = crate::store::absolute(&base, "m #1.img").expect("url");
+        let stores = Arc::new(Stores::default());
+        let object = fetch_object(&stores, &url, &FetchConf::default())
+            .await
+            .expect("both halves");
+        assert_eq!(&object.bytes[..], b"m #1.hdr");
     }
 
     #[tokio::test]

@@ -41,6 +41,9 @@ impl Default for PoolConf {
     }
 }
 
+/// Most replicas, and most patches of a batch: what any machine could hold.
+const MOST: usize = 4096;
+
 /// Builds a worker's chain on a device; runs in the worker's thread.
 pub type Open = dyn Fn(&str) -> Result<Chain, ModelError> + Send + Sync;
 
@@ -79,6 +82,10 @@ impl Pool {
         if conf.devices.is_empty() || conf.replicas == 0 || conf.batch == 0 {
             let message = "pool: expected at least one device, replica and patch a batch, found none";
             return Err(ModelError::Conf(message.to_owned()));
+        }
+        if conf.replicas > MOST || conf.batch > MOST {
+            let message = format!("pool: expected at most {MOST} replicas and patches a batch, found more");
+            return Err(ModelError::Conf(message));
         }
         let workers = conf.devices.len() * conf.replicas;
         let (jobs, queue) = async_channel::bounded(workers * conf.batch);
@@ -147,7 +154,6 @@ impl Pool {
 
     /// Sends one patch through the chain of the next free worker.
     pub async fn reconstruct(&self, patch: Patch, seed: u64) -> Done {
-        let (reply, done) = oneshot::channel();
         let gone = || Done {
             result: Err(Fault::unavailable(
                 EVERY_WORKER_GONE,
@@ -155,10 +161,17 @@ impl Pool {
             )),
             batch: 0,
         };
-        if self.jobs.send(Job { patch, seed, reply }).await.is_err() {
-            return gone();
+        // a worker that dies drops what it has in hand: that goes to the next one, and the last one closes the queue
+        loop {
+            let (reply, done) = oneshot::channel();
+            let patch = patch.clone();
+            if self.jobs.send(Job { patch, seed, reply }).await.is_err() {
+                return gone();
+            }
+            if let Ok(done) = done.await {
+                return done;
+            }
         }
-        done.await.unwrap_or_else(|_| gone())
     }
 }
 

@@ -88,21 +88,23 @@ impl Tables {
     /// The store's, or a part that is none of ours.
     pub async fn published(&self) -> Result<Published, TablesError> {
         let mut published = Published::default();
+        // vertebrae first: a part that another process commits meanwhile is then no orphan
+        let vertebrae = self.folder::<VertebraRow>();
+        let vertebrae_parts = vertebrae.list().await?;
+        let cases = self.folder::<CaseRow>();
         let mut names = HashSet::new();
-        let folder = self.folder::<CaseRow>();
-        for part in folder.list().await? {
+        for part in cases.list().await? {
             names.extend(part.location.filename().map(str::to_owned));
             let place = Place {
-                store: folder.store.clone(),
+                store: cases.store.clone(),
                 path: part.location,
             };
             published.add_part(place.read(PART_MOST).await?)?;
         }
-        let folder = self.folder::<VertebraRow>();
-        for part in folder.list().await? {
+        for part in vertebrae_parts {
             if !part.location.filename().is_some_and(|name| names.contains(name)) {
                 use object_store::ObjectStoreExt as _;
-                folder
+                vertebrae
                     .store
                     .delete(&part.location)
                     .await
@@ -282,8 +284,8 @@ pub fn encode<R: Row>(rows: &[R]) -> Result<Bytes, TablesError> {
 pub struct Published {
     /// Ids of the cases that have a row, folded.
     pub ids: HashSet<String>,
-    /// Rows of cases that failed, or of which a vertebra did.
-    pub failed: usize,
+    /// Those among them that failed, or of which a vertebra did.
+    pub failed: HashSet<String>,
 }
 
 impl Published {
@@ -301,9 +303,11 @@ impl Published {
                 .ok_or(TablesError::Foreign)?;
             let rows = texts("case_id")?.iter().zip(texts("status")?).zip(vertebrae);
             for ((id, status), vertebrae_failed) in rows {
-                self.ids.insert(id.unwrap_or_default().to_ascii_lowercase());
-                self.failed +=
-                    usize::from(status != Some("done") || vertebrae_failed.unwrap_or_default() > 0);
+                let id = id.unwrap_or_default().to_ascii_lowercase();
+                if status != Some("done") || vertebrae_failed.unwrap_or_default() > 0 {
+                    self.failed.insert(id.clone());
+                }
+                self.ids.insert(id);
             }
         }
         Ok(())
@@ -359,7 +363,7 @@ mod tests {
             .expect("put");
         let done = tables(&stores, 2).published().await.expect("published");
         assert_eq!(done.ids, HashSet::from(["a".to_owned(), "b".to_owned()]));
-        assert_eq!(done.failed, 2);
+        assert_eq!(done.failed.len(), 2);
         let left = stores
             .place(&ObjectUrl::new("memory:///out/tables/vertebrae"))
             .expect("place")

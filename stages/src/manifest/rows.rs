@@ -27,12 +27,17 @@ fn malformed(message: impl Into<String>) -> Fault {
 
 fn check_columns<'a>(found: impl Iterator<Item = &'a str>) -> Result<(), ManifestError> {
     let found: Vec<&str> = found.collect();
-    if REQUIRED.iter().all(|name| found.contains(name)) {
+    let missing: Vec<&str> = REQUIRED
+        .into_iter()
+        .filter(|name| !found.contains(name))
+        .collect();
+    if missing.is_empty() {
         return Ok(());
     }
     Err(ManifestError::Columns {
         expected: REQUIRED.join(", "),
-        found: found.join(", "),
+        // a manifest without a header has a patient's row in its place: it is not repeated
+        found: format!("{} columns without {}", found.len(), missing.join(", ")),
     })
 }
 

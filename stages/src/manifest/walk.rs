@@ -55,6 +55,10 @@ pub fn walk(
         Some(given) => find(given.objects, Some(given.labels), &mut left_out)?,
         None => Vec::new(),
     };
+    let mut masks_of: BTreeMap<Option<String>, usize> = BTreeMap::new();
+    for mask in &masks {
+        *masks_of.entry(mask.person.clone()).or_insert(0) += 1;
+    }
     let mut rows: BTreeMap<String, Written> = BTreeMap::new();
     for mut row in masks {
         let Some(case_id) = row.case_id.clone() else {
@@ -64,7 +68,7 @@ pub fn walk(
             *left_out.entry("the name gives no usable case id").or_insert(0) += 1;
             continue;
         }
-        if let Some(reference) = partner(&row, &references) {
+        if let Some(reference) = partner(&row, &references, masks_of.get(&row.person) == Some(&1)) {
             row.reference = reference.mask.clone();
             row.reference_labels = reference.labels.clone();
         }
@@ -80,12 +84,21 @@ pub fn walk(
     })
 }
 
-fn partner<'a>(row: &Written, references: &'a [Written]) -> Option<&'a Written> {
+fn partner<'a>(row: &Written, references: &'a [Written], only_mask: bool) -> Option<&'a Written> {
     if let Some(same) = references
         .iter()
         .find(|reference| reference.case_id == row.case_id)
     {
         return Some(same);
+    }
+    // masks of one vertebra pair by their case's name, which holds the level
+    let one_vertebra = |row: &Written| {
+        row.labels
+            .as_deref()
+            .is_some_and(|labels| labels.starts_with(BINARY_PREFIX))
+    };
+    if !only_mask || one_vertebra(row) {
+        return None;
     }
     let mut of_person = references
         .iter()
@@ -272,6 +285,21 @@ mod tests {
     fn label_maps_need_a_named_scheme() {
         assert!(walk(&objects(&["sub-1_dseg.nii.gz"]), None, None).is_err());
         assert!(walk(&objects(&["L2_verse001_seg.nii.gz"]), None, None).is_ok());
+    }
+
+    #[test]
+    fn two_masks_of_a_person_share_no_reference() {
+        let references = objects(&["ct/sub-7_ct_dseg.nii.gz"]);
+        let masks = objects(&["mr/sub-7_ses-1_dseg.nii.gz", "mr/sub-7_ses-2_dseg.nii.gz"]);
+        let given = References {
+            objects: &references,
+            labels: "totalsegmentator",
+        };
+        let found = walk(&masks, Some("verse"), Some(&given)).expect("walk");
+        assert!(
+            found.rows.iter().all(|row| row.reference.is_none()),
+            "not guessed"
+        );
     }
 
     #[test]
