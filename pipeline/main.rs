@@ -75,8 +75,11 @@ fn main() -> ExitCode {
     match dispatch(&cli) {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(error) => {
-            eprintln!("error: {error:#}");
-            let exit = error.downcast_ref::<RunEnd>().map_or(Exit::Usage, RunEnd::exit);
+            let end = error.downcast_ref::<RunEnd>();
+            // what ends a run tells its causes itself
+            let message = end.map_or_else(|| format!("{error:#}"), ToString::to_string);
+            eprintln!("error: {message}");
+            let exit = end.map_or(Exit::Usage, RunEnd::exit);
             ExitCode::from(exit as u8)
         }
     }
