@@ -89,11 +89,7 @@ impl Reconstructor for Mortal {
         assert!(self.0 <= 10, "the model dies");
         Ok(batch
             .iter()
-            .map(|patch| Reconstruction {
-                mask: patch.mask.clone(),
-                latent: None,
-                spread: None,
-            })
+            .map(|patch| Reconstruction::of_mask(patch.mask.clone()))
             .collect())
     }
 }

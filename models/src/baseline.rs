@@ -12,11 +12,7 @@ impl Reconstructor for Identity {
     fn reconstruct(&mut self, batch: &[Patch], _seeds: &[u64]) -> Result<Vec<Reconstruction>, ModelError> {
         Ok(batch
             .iter()
-            .map(|patch| Reconstruction {
-                mask: patch.mask.clone(),
-                latent: None,
-                spread: None,
-            })
+            .map(|patch| Reconstruction::of_mask(patch.mask.clone()))
             .collect())
     }
 }

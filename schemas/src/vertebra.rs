@@ -143,6 +143,17 @@ pub struct Reconstruction {
     pub spread: Option<SampleSpread>,
 }
 
+impl Reconstruction {
+    /// Returns what a method without a latent made: a mask and nothing more.
+    pub fn of_mask(mask: Array3<u8>) -> Self {
+        Self {
+            mask,
+            latent: None,
+            spread: None,
+        }
+    }
+}
+
 /// Which models, in which state, made a reconstruction: equal for all rows of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ModelIdentity {

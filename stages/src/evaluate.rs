@@ -166,11 +166,7 @@ mod tests {
         ReconstructedVertebra {
             cropped,
             seed: 1,
-            reconstruction: Ok(Reconstruction {
-                mask: patch(10).mask,
-                latent: None,
-                spread: None,
-            }),
+            reconstruction: Ok(Reconstruction::of_mask(patch(10).mask)),
             elapsed: Duration::ZERO,
             batch: 1,
         }

@@ -381,11 +381,7 @@ mod tests {
             }
             Ok(batch
                 .iter()
-                .map(|patch| Reconstruction {
-                    mask: patch.mask.clone(),
-                    latent: None,
-                    spread: None,
-                })
+                .map(|patch| Reconstruction::of_mask(patch.mask.clone()))
                 .collect())
         }
     }
