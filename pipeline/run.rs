@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use models::ModelError;
+use models::{LoadedWeights, ModelConf, ModelError, Weights};
 use schemas::{Listed, ModelIdentity, ObjectUrl, Outcome};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -183,26 +183,34 @@ async fn list(conf: &Conf, stores: &Stores) -> Result<Vec<Outcome<Listed>>, RunE
 
 /// What each worker builds: the chain that `[model]` names.
 async fn open_models(conf: &Conf, stores: &Stores) -> Result<Arc<Open>, RunEnd> {
-    let weights = weights(conf, stores).await?;
+    let weights = weights(&conf.model, stores).await?;
     let model = conf.model.clone();
     let threads = conf.pool.threads;
     Ok(Arc::new(move |device: &str| {
         #[cfg(feature = "torch")]
-        models::lsd_ebm::set_threads(threads);
+        models::set_threads(threads);
         #[cfg(not(feature = "torch"))]
         let _ = threads;
-        models::open(&model, weights.as_deref(), device)
+        models::open(&model, &weights, device)
     }))
 }
 
-/// Reads the weights that `model.weights` names; `None` for the shipped ones.
-async fn weights(conf: &Conf, stores: &Stores) -> Result<Option<bytes::Bytes>, RunEnd> {
-    if conf.model.weights == "shipped" {
-        return Ok(None);
+/// Reads the weights that `model.weights` names, but for the shipped ones.
+///
+/// # Errors
+/// A place that is none, or that cannot be read.
+pub async fn weights(model: &ModelConf, stores: &Stores) -> Result<LoadedWeights, RunEnd> {
+    let mut loaded = LoadedWeights::new();
+    for name in &model.chain {
+        let Some(text) = model.weights.of(name) else {
+            continue;
+        };
+        let place = place(stores, "model.weights", text)?;
+        let error = |error: StoreError| RunEnd::Conf(ModelError::Weights(error.to_string()).to_string());
+        let bytes = place.read(SMALL_OBJECT).await.map_err(error)?;
+        loaded.insert(name.clone(), bytes.to_vec());
     }
-    let place = place(stores, "model.weights", &conf.model.weights)?;
-    let error = |error: StoreError| RunEnd::Conf(ModelError::Weights(error.to_string()).to_string());
-    Ok(Some(place.read(SMALL_OBJECT).await.map_err(error)?))
+    Ok(loaded)
 }
 
 /// Returns the URL that a configuration key holds, relative to the working folder.
@@ -253,13 +261,17 @@ fn record(conf: &Conf, id: &str, model: &ModelIdentity, tally: &Tally, start: In
 /// The configuration without what a URL can carry besides a place: user names, passwords, signatures.
 pub fn redacted(conf: &Conf) -> Conf {
     let mut conf = conf.clone();
-    let mut places = vec![
-        &mut conf.run.manifest,
-        &mut conf.run.output,
-        &mut conf.model.weights,
-    ];
+    let mut places = vec![&mut conf.run.manifest, &mut conf.run.output];
+    match &mut conf.model.weights {
+        Weights::One(place) => places.push(place),
+        Weights::Each(each) => places.extend(each.values_mut()),
+    }
     #[cfg(feature = "torch")]
-    places.extend([&mut conf.train.manifest, &mut conf.train.output]);
+    places.extend([
+        &mut conf.train.manifest,
+        &mut conf.train.output,
+        &mut conf.train.restorer,
+    ]);
     for text in places {
         if let Ok(mut url) = url::Url::parse(text) {
             url.set_query(None);

@@ -110,7 +110,7 @@ async fn when_every_worker_has_gone_the_run_ends_and_the_rest_stays_for_the_next
                     chain: vec!["identity".to_owned()],
                     ..Default::default()
                 },
-                None,
+                &models::LoadedWeights::new(),
                 device,
             )?;
             Ok(Chain::of(vec![Box::new(Mortal(0))], identity.identity().clone()))

@@ -2,20 +2,38 @@
 //!
 //! Listed in the order: what a model is, the methods, what feeds and trains them.
 
-pub mod augment;
-pub mod baseline;
-pub mod degrade;
-#[cfg(feature = "torch")]
-pub mod lsd_ebm;
-pub mod phantom;
 pub mod reconstructor;
 pub mod seed;
-#[cfg(feature = "torch")]
-pub mod train;
 pub mod vote;
+
+#[cfg(feature = "torch")]
+pub mod description;
+#[cfg(feature = "torch")]
+pub mod networks;
 #[cfg(feature = "torch")]
 pub mod weights;
 
+pub mod baseline;
 #[cfg(feature = "torch")]
-pub use lsd_ebm::set_threads;
-pub use reconstructor::{Chain, ModelConf, ModelError, Reconstructor, open};
+pub mod lebm;
+#[cfg(feature = "torch")]
+pub mod lsd_ebm;
+#[cfg(feature = "torch")]
+pub mod reconnet;
+#[cfg(feature = "torch")]
+pub mod vae;
+
+pub mod augment;
+pub mod degrade;
+pub mod phantom;
+#[cfg(feature = "torch")]
+pub mod train;
+
+#[cfg(all(test, feature = "torch"))]
+pub(crate) mod golden;
+
+#[cfg(feature = "torch")]
+pub use networks::device::{device_report, set_threads};
+pub use reconstructor::{
+    Chain, LoadedWeights, ModelConf, ModelError, Reconstructor, Sampler, TracePoint, Weights, open,
+};

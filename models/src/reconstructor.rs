@@ -1,9 +1,13 @@
 //! What a model is to the rest of the world, and the one list of models.
 
+use std::collections::BTreeMap;
+
 use schemas::{ModelIdentity, Patch, Reconstruction};
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::Identity;
+#[cfg(feature = "torch")]
+use crate::{description::Method, lebm::Lebm, lsd_ebm::LsdEbm, reconnet::ReconNet, vae::Vae};
 
 /// Which models, in which state: section `[model]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,20 +15,61 @@ use crate::baseline::Identity;
 pub struct ModelConf {
     /// Names of the models that a patch goes through, in order.
     pub chain: Vec<String>,
-    /// Weights of the chain's network: `shipped`, a path or an object's URL.
-    pub weights: String,
+    /// Weights of the chain's networks: `shipped`, or a path or an object's URL; a table of them by name for a chain
+    /// of several networks.
+    pub weights: Weights,
     /// Diffusion levels to walk (Algorithm 2's T); 0 decodes the encoder's latent directly.
     pub steps: u32,
+    /// How a level is walked.
+    pub sampler: Sampler,
     /// Samples drawn per vertebra.
     pub samples: u32,
+}
+
+/// Where weights come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Weights {
+    /// `shipped` for every network of the chain, or one place for the only one.
+    One(String),
+    /// `shipped` or a place for each network, by the model's name.
+    Each(BTreeMap<String, String>),
+}
+
+/// What stands for the weights that this crate ships.
+pub const SHIPPED: &str = "shipped";
+
+impl Weights {
+    /// Returns the place of a model's weights; `None` for the shipped ones.
+    pub fn of(&self, model: &str) -> Option<&str> {
+        let place = match self {
+            Self::One(place) => place.as_str(),
+            Self::Each(places) => places.get(model).map_or(SHIPPED, String::as_str),
+        };
+        (place != SHIPPED).then_some(place)
+    }
+}
+
+/// How a diffusion level is walked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sampler {
+    /// As the weights were trained to be walked.
+    #[default]
+    Trained,
+    /// The paper's: 300 steps of λ = 0.01 from noise.
+    Langevin,
+    /// Downhill in a few steps as long as the level's variance, from the level above.
+    Preconditioned,
 }
 
 impl Default for ModelConf {
     fn default() -> Self {
         Self {
             chain: vec!["lsd_ebm".to_owned()],
-            weights: "shipped".to_owned(),
+            weights: Weights::One(SHIPPED.to_owned()),
             steps: 1,
+            sampler: Sampler::Trained,
             samples: 1,
         }
     }
@@ -73,6 +118,14 @@ pub enum ModelError {
         /// Largest magnitude found (NaN included).
         found: f64,
     },
+    /// Training came upon gradients that are no numbers, step after step.
+    #[error("training: expected a finite gradient, found none in {steps} steps up to step {step}")]
+    NotFinite {
+        /// The last of the steps.
+        step: u64,
+        /// Steps in a row.
+        steps: u32,
+    },
     /// A model broke its contract.
     #[error("{0}")]
     Contract(String),
@@ -90,6 +143,26 @@ pub trait Reconstructor {
     /// # Errors
     /// The batch as a whole failed; a caller finds the culprit by going through it one by one.
     fn reconstruct(&mut self, batch: &[Patch], seeds: &[u64]) -> Result<Vec<Reconstruction>, ModelError>;
+
+    /// Returns the variance of one patch's latent along its chain; empty for models without one.
+    ///
+    /// # Errors
+    /// See [`Reconstructor::reconstruct`].
+    fn trace(&mut self, _patch: &Patch, _seed: u64) -> Result<Vec<TracePoint>, ModelError> {
+        Ok(Vec::new())
+    }
+}
+
+/// A latent at one point of its chain.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TracePoint {
+    /// Which part of the chain: `forward`, `reverse` (positions are diffusion levels) or `posterior` (positions are
+    /// Langevin steps).
+    pub leg: &'static str,
+    /// Position on it.
+    pub position: usize,
+    /// Variance over the entries of the latent.
+    pub variance: f64,
 }
 
 /// Models that a patch goes through one after another.
@@ -99,34 +172,50 @@ pub struct Chain {
 }
 
 /// Names of the models, as `model.chain` takes them.
-pub const MODELS: [&str; 2] = ["identity", "lsd_ebm"];
+pub const MODELS: [&str; 5] = ["identity", "lsd_ebm", "lebm", "vae", "reconnet"];
+
+/// Bytes of weights by the model's name; what is not there is shipped.
+pub type LoadedWeights = BTreeMap<String, Vec<u8>>;
 
 /// Builds the chain that `conf` names on `device` (`cpu`, `cuda:0`) from the bytes of its weights.
 ///
 /// # Errors
 /// An unknown name, unfit weights, or a device that is not there.
-pub fn open(conf: &ModelConf, weights: Option<&[u8]>, device: &str) -> Result<Chain, ModelError> {
+pub fn open(conf: &ModelConf, weights: &LoadedWeights, device: &str) -> Result<Chain, ModelError> {
     let mut models: Vec<Box<dyn Reconstructor>> = Vec::new();
-    let mut version = "none".to_owned();
-    let mut sha256 = String::new();
+    #[cfg_attr(
+        not(feature = "torch"),
+        expect(unused_mut, reason = "only networks have versions")
+    )]
+    let mut versions: Vec<String> = Vec::new();
+    #[cfg_attr(
+        not(feature = "torch"),
+        expect(unused_mut, reason = "only networks have weights")
+    )]
+    let mut hashes: Vec<String> = Vec::new();
     for name in &conf.chain {
-        match name.as_str() {
-            "identity" => models.push(Box::new(Identity)),
-            #[cfg(feature = "torch")]
-            "lsd_ebm" => {
-                let bytes = weights.unwrap_or(crate::weights::SHIPPED);
-                let model = crate::lsd_ebm::LsdEbm::open(bytes, conf, device)?;
-                version = model.version().to_owned();
-                sha256 = crate::weights::sha256_hex(bytes);
-                models.push(Box::new(model));
-            }
-            found => {
-                return Err(ModelError::Unknown {
-                    known: MODELS.join(", "),
-                    found: found.to_owned(),
-                });
-            }
+        if name == "identity" {
+            models.push(Box::new(Identity));
+            continue;
         }
+        #[cfg(feature = "torch")]
+        if let Some(method) = Method::ALL.into_iter().find(|method| method.as_str() == name) {
+            let loaded = weights.get(name).map(Vec::as_slice);
+            let Some(bytes) = loaded.or_else(|| crate::weights::shipped(method)) else {
+                return Err(ModelError::Conf(format!(
+                    "model.weights: expected a place for {name}, of which none are shipped, found none"
+                )));
+            };
+            let (model, version) = network(method, bytes, conf, device)?;
+            models.push(model);
+            versions.push(version);
+            hashes.push(crate::weights::sha256_hex(bytes));
+            continue;
+        }
+        return Err(ModelError::Unknown {
+            known: MODELS.join(", "),
+            found: name.to_owned(),
+        });
     }
     if models.is_empty() {
         return Err(ModelError::Conf(
@@ -135,14 +224,49 @@ pub fn open(conf: &ModelConf, weights: Option<&[u8]>, device: &str) -> Result<Ch
     }
     #[cfg(not(feature = "torch"))]
     let _ = (weights, device);
+    if versions.is_empty() {
+        versions.push("none".to_owned());
+    }
     let identity = ModelIdentity {
         chain: conf.chain.clone(),
-        model_version: version,
-        weights_sha256: sha256,
+        model_version: versions.join("+"),
+        weights_sha256: hashes.join("+"),
         steps: conf.steps,
         samples: conf.samples,
     };
     Ok(Chain { models, identity })
+}
+
+/// Builds a method's network, and says its version.
+#[cfg(feature = "torch")]
+fn network(
+    method: Method,
+    bytes: &[u8],
+    conf: &ModelConf,
+    device: &str,
+) -> Result<(Box<dyn Reconstructor>, String), ModelError> {
+    Ok(match method {
+        Method::LsdEbm => {
+            let model = LsdEbm::open(bytes, conf, device)?;
+            let version = model.description().version.clone();
+            (Box::new(model), version)
+        }
+        Method::Lebm => {
+            let model = Lebm::open(bytes, conf, device)?;
+            let version = model.description().version.clone();
+            (Box::new(model), version)
+        }
+        Method::Vae => {
+            let model = Vae::open(bytes, conf, device)?;
+            let version = model.description().version.clone();
+            (Box::new(model), version)
+        }
+        Method::ReconNet => {
+            let model = ReconNet::open(bytes, device)?;
+            let version = model.description().version.clone();
+            (Box::new(model), version)
+        }
+    })
 }
 
 impl Chain {
@@ -176,5 +300,13 @@ impl Reconstructor for Chain {
             results = model.reconstruct(&between, seeds)?;
         }
         Ok(results)
+    }
+
+    /// That of the last model, on the patch as it comes to the first: a chain is looked at alone.
+    fn trace(&mut self, patch: &Patch, seed: u64) -> Result<Vec<TracePoint>, ModelError> {
+        match self.models.last_mut() {
+            Some(model) => model.trace(patch, seed),
+            None => Ok(Vec::new()),
+        }
     }
 }

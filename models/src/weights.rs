@@ -7,10 +7,19 @@ use safetensors::{SafeTensors, serialize};
 use sha2::{Digest as _, Sha256};
 use tch::{Kind, Tensor};
 
+use crate::description::Method;
 use crate::reconstructor::ModelError;
 
-/// The weights that come with the crate: `lsd_ebm`, size `compact`. Card and licence lie beside the file.
-pub static SHIPPED: &[u8] = include_bytes!("../weights/lsd_ebm-compact.safetensors");
+/// LSD-EBM's shipped weights, size `compact`. Cards and licence lie beside the files.
+static LSD_EBM: &[u8] = include_bytes!("../weights/lsd_ebm-compact.safetensors");
+
+/// Returns the weights of a method that come with the crate.
+pub fn shipped(method: Method) -> Option<&'static [u8]> {
+    match method {
+        Method::LsdEbm => Some(LSD_EBM),
+        Method::Lebm | Method::Vae | Method::ReconNet => None,
+    }
+}
 
 /// Tensors by name, in the order of the names.
 pub type Tensors = BTreeMap<String, Tensor>;

@@ -16,12 +16,12 @@ pub fn doctor(conf: &Conf) -> Exit {
         conf.pool.devices.join(", ")
     );
     #[cfg(feature = "torch")]
-    println!("{}", models::lsd_ebm::device_report());
+    println!("{}", models::device_report());
     #[cfg(not(feature = "torch"))]
     println!("built without feature torch: only models without a network are there");
     let mut fit = true;
     for device in &conf.pool.devices {
-        match models::open(&conf.model, None, device) {
+        match models::open(&conf.model, &models::LoadedWeights::new(), device) {
             Ok(chain) => println!(
                 "{device}: opens {}, version {}",
                 conf.model.chain.join(" → "),

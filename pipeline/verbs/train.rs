@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use models::train::Validated;
+use schemas::vertebra::Scores;
 use serde_json::json;
 use stages::manifest::{self, Context};
 use stages::store::{Stores, folder_of};
@@ -71,12 +72,11 @@ pub async fn train(
         Progress::Step { .. } => {}
         Progress::Validated { step, cases } => say(&format!("step {step}: {}", figures_of(&cases))),
     };
-    let trained = stages::train::train(split, &conf.train, &output, stop, watch).await?;
+    let restorer = restorer(conf, stores).await?;
+    let trained = stages::train::train(split, &conf.train, &output, restorer, stop, watch).await?;
     for case in &trained.validation {
-        say(&format!(
-            "{:<24} DSC {:.4} → {:.4}",
-            case.name, case.dsc_input, case.dsc_reconstruction
-        ));
+        let [input, reconstruction] = [&case.input, &case.reconstruction].map(dsc);
+        say(&format!("{:<24} DSC {input:.4} → {reconstruction:.4}", case.name));
     }
     if !trained.complete {
         say("stopped; start again to go on from the checkpoint");
@@ -85,7 +85,7 @@ pub async fn train(
     let figures = json!({
         "configuration": redacted(conf).train,
         "validation": trained.validation.iter().map(|case| json!({
-            "name": case.name, "dsc_input": case.dsc_input, "dsc_reconstruction": case.dsc_reconstruction,
+            "name": case.name, "dsc_input": dsc(&case.input), "dsc_reconstruction": dsc(&case.reconstruction),
         })).collect::<Vec<_>>(),
     });
     output
@@ -100,9 +100,27 @@ pub async fn train(
     Ok(Exit::Done)
 }
 
+/// Reads the weights that `train.restorer` names.
+async fn restorer(conf: &Conf, stores: &Arc<Stores>) -> Result<Option<Vec<u8>>> {
+    if conf.train.restorer.is_empty() {
+        return Ok(None);
+    }
+    let place = place_of(stores, "train.restorer", &conf.train.restorer)?;
+    let bytes = place.read(FILE_MOST).await.context("train.restorer")?;
+    Ok(Some(bytes.to_vec()))
+}
+
+/// The first of the metrics; undefined counts as nothing in common.
+fn dsc(scores: &Scores) -> f64 {
+    scores[0].unwrap_or_default()
+}
+
 fn figures_of(cases: &[Validated]) -> String {
     let mean = |get: fn(&Validated) -> f64| cases.iter().map(get).sum::<f64>() / cases.len().max(1) as f64;
-    let (input, reconstruction) = (mean(|case| case.dsc_input), mean(|case| case.dsc_reconstruction));
+    let (input, reconstruction) = (
+        mean(|case| dsc(&case.input)),
+        mean(|case| dsc(&case.reconstruction)),
+    );
     format!(
         "mean DSC over {} held-out masks {input:.4} → {reconstruction:.4}",
         cases.len()

@@ -144,7 +144,7 @@ async fn every_stage_keeps_the_contract() {
         chain: vec!["identity".to_owned()],
         ..ModelConf::default()
     };
-    let open = move |device: &str| models::open(&model, None, device);
+    let open = move |device: &str| models::open(&model, &models::LoadedWeights::new(), device);
     let pool = Pool::start(&PoolConf::default(), Arc::new(open))
         .await
         .expect("pool");

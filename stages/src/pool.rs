@@ -347,6 +347,7 @@ fn fault_of(error: &ModelError) -> Fault {
         | ModelError::Conf(_)
         | ModelError::Weights(_)
         | ModelError::Torch(_)
+        | ModelError::NotFinite { .. }
         | ModelError::Contract(_) => Fault::bug("model_failed", message),
     }
 }
@@ -393,7 +394,9 @@ mod tests {
         };
         Ok(Chain::of(
             vec![Box::new(Moody)],
-            models::open(&conf, None, "cpu")?.identity().clone(),
+            models::open(&conf, &models::LoadedWeights::new(), "cpu")?
+                .identity()
+                .clone(),
         ))
     }
 

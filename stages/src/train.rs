@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use models::ModelError;
-use models::train::{Event, Trained, TrainingMask, Validated};
+use models::train::{Event, Job, Recipe, Trained, TrainingMask, Validated};
 use schemas::{Cropped, Fault, Listed, Outcome};
 use serde::{Deserialize, Serialize};
 
 use crate::crop::{Crop, CropConf};
 use crate::decode::{Decode, DecodeConf};
 use crate::fetch::{Fetch, FetchConf};
+use crate::metrics::scores;
 use crate::stage::Stage as _;
 use crate::store::{Place, StoreError, Stores};
 
@@ -28,8 +29,10 @@ pub struct TrainConf {
     pub persons: Vec<String>,
     /// Persons held out for validation.
     pub validation: Vec<String>,
-    /// How the LSD-EBM is trained.
-    pub lsd_ebm: models::train::TrainConf,
+    /// Weights of a ReconNet that restores a share of the masks before they are seen (`recipe.restored`): path or URL.
+    pub restorer: String,
+    /// Which method, and how it is trained.
+    pub recipe: Recipe,
 }
 
 /// File of the last checkpoint below `train.output`.
@@ -125,7 +128,7 @@ async fn cut(fetch: &Fetch, decode: &Decode, crop: &Crop, listed: Listed) -> Res
 pub enum Progress {
     /// A step was made.
     Step {
-        /// Which network: `autoencoder`, `latents`, `energy`.
+        /// What: `fit`, `latents`, `energy`.
         phase: String,
         /// Steps of this phase so far.
         step: u64,
@@ -145,7 +148,8 @@ pub enum Progress {
     },
 }
 
-/// Trains until it is done or `stop` is there, going on from the checkpoint below `output` if there is one.
+/// Trains until it is done or `stop` is there, going on from the checkpoint below `output` if there is one; `restorer`
+/// holds the weights that `conf.restorer` names.
 ///
 /// # Errors
 /// Nothing to train on, a store that fails, a configuration that cannot be.
@@ -153,6 +157,7 @@ pub async fn train(
     split: Split,
     conf: &TrainConf,
     output: &Place,
+    restorer: Option<Vec<u8>>,
     stop: impl Future<Output = ()> + Send + 'static,
     mut watch: impl FnMut(Progress) + Send + 'static,
 ) -> Result<Trained, TrainError> {
@@ -174,7 +179,7 @@ pub async fn train(
         flag.store(true, Ordering::Release);
     });
     let runtime = tokio::runtime::Handle::current();
-    let settings = conf.lsd_ebm.clone();
+    let recipe = conf.recipe.clone();
     let trained = crate::stage::blocking(move || {
         let mut failed = None;
         let mut on_event = |event: Event<'_>| {
@@ -209,13 +214,14 @@ pub async fn train(
                 ControlFlow::Continue(())
             }
         };
-        let trained = models::train::train(
-            &split.train,
-            &split.validation,
-            &settings,
-            resume.as_deref(),
-            &mut on_event,
-        );
+        let job = Job {
+            masks: &split.train,
+            validation: &split.validation,
+            recipe: &recipe,
+            measure: &|prediction, reference| scores(prediction, reference, [1.0; 3]),
+            restorer: restorer.as_deref(),
+        };
+        let trained = models::train::train(&job, resume.as_deref(), &mut on_event);
         match failed {
             Some(error) => Err(TrainError::from(error)),
             None => trained.map_err(TrainError::from),

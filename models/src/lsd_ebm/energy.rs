@@ -9,8 +9,8 @@ use tch::Tensor;
 
 pub use self::compact::CompactEnergy;
 pub use self::paper::PaperEnergy;
-use crate::lsd_ebm::description::Network;
-use crate::lsd_ebm::layers::Parameters;
+use crate::networks::Network;
+use crate::networks::layers::Parameters;
 use crate::reconstructor::ModelError;
 
 /// An energy network of one of the sizes.

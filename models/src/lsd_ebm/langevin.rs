@@ -7,9 +7,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, StandardNormal};
 use tch::{Device, Kind, Tensor};
 
-use crate::lsd_ebm::description::{Start, StepSize, Walk};
 use crate::lsd_ebm::energy::Energy;
 use crate::lsd_ebm::schedule::Schedule;
+use crate::lsd_ebm::walk::{Start, StepSize, Walk};
 use crate::reconstructor::ModelError;
 
 /// Magnitude of a latent above which a chain counts as diverged: standardised latents stay below ten, those
@@ -18,6 +18,14 @@ const BOUND: f64 = 1e5;
 
 /// Gives unit normal noise of a shape, in the order in which a chain asks for it.
 pub type Noise<'a> = dyn FnMut(&[i64]) -> Result<Tensor, ModelError> + 'a;
+
+/// Sees the latents after each step of a chain.
+pub type Watch<'a> = dyn FnMut(&Tensor) -> Result<(), ModelError> + 'a;
+
+/// Returns a watcher that looks away.
+pub fn nobody() -> impl FnMut(&Tensor) -> Result<(), ModelError> {
+    |_| Ok(())
+}
 
 /// The reverse process of one set of weights.
 pub struct Chain<'a> {
@@ -140,19 +148,23 @@ impl Chain<'_> {
         Ok(walked.f_div(&picked(&self.schedule.a_prev, &above(levels), above_latent)?)?)
     }
 
-    /// Returns z₀ from z₀: diffused to a level, then walked down again (paper, Algorithm 2).
+    /// Returns z₀ from z₀: diffused to a level, then walked down again (paper, Algorithm 2). `watch` sees z at the
+    /// level reached and at each one below.
     pub fn there_and_back(
         &self,
         z0: &Tensor,
         level: usize,
         observed: &Tensor,
         noise: &mut Noise<'_>,
+        watch: &mut Watch<'_>,
     ) -> Result<Tensor, ModelError> {
         let shape = z0.size();
         let batch = usize::try_from(shape.first().copied().unwrap_or_default()).unwrap_or_default();
         let mut z = self.diffused(z0, &vec![level; batch], &noise(&shape)?)?;
+        watch(&z)?;
         for t in (0..level).rev() {
             z = self.one_down(&z, &vec![t; batch], observed, noise)?;
+            watch(&z)?;
         }
         Ok(z)
     }
@@ -169,7 +181,11 @@ fn above(levels: &[usize]) -> Vec<usize> {
     levels.iter().map(|level| level + 1).collect()
 }
 
-fn check(y: &Tensor, levels: &[usize]) -> Result<(), ModelError> {
+/// Refuses latents that left the finite numbers, or are on their way.
+///
+/// # Errors
+/// [`ModelError::Diverged`], with the highest of the levels.
+pub fn check(y: &Tensor, levels: &[usize]) -> Result<(), ModelError> {
     let largest = y.f_abs()?.f_max()?.f_to_kind(Kind::Double)?.f_double_value(&[])?;
     // not `>`: NaN must not pass
     if largest < BOUND {
@@ -186,9 +202,9 @@ fn check(y: &Tensor, levels: &[usize]) -> Result<(), ModelError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lsd_ebm::description::{Network, PaperSize};
-    use crate::lsd_ebm::golden;
-    use crate::lsd_ebm::layers::{Made, Stored};
+    use crate::golden;
+    use crate::networks::layers::{Made, Stored};
+    use crate::networks::{Network, PaperSize};
     use crate::seed::generator;
     use crate::weights::Tensors;
 
@@ -196,6 +212,7 @@ mod tests {
         channels: 4,
         latents: 8,
         energy_width: 32,
+        ..PaperSize::PAPER_CODE
     };
 
     fn energy(kind: Kind) -> Option<Energy> {
@@ -206,6 +223,7 @@ mod tests {
             kind,
             compute: kind,
             device: Device::Cpu,
+            training: false,
         };
         Some(Energy::new(&mut stored, &Network::Paper(SIZE), 20).unwrap())
     }
@@ -302,7 +320,7 @@ mod tests {
                 }
                 let unused = Tensor::zeros([1], (kind, Device::Cpu));
                 let found = chain
-                    .there_and_back(&get("z0"), start, &unused, &mut fed(stored))
+                    .there_and_back(&get("z0"), start, &unused, &mut fed(stored), &mut nobody())
                     .unwrap();
                 let expected = golden[&format!("{case}.z_levels.{name}")].get(0);
                 golden::close(&found, &expected, tolerance);
@@ -356,6 +374,7 @@ mod tests {
             kind: Kind::Float,
             compute: Kind::Float,
             device: Device::Cpu,
+            training: false,
         };
         let energy = Energy::new(&mut stored, &Network::Paper(SIZE), 2).unwrap();
         let schedule = Schedule::new(&crate::lsd_ebm::schedule::Levels::Noise(vec![0.0, 0.6])).unwrap();

@@ -135,7 +135,7 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lsd_ebm::golden;
+    use crate::golden;
 
     fn close(found: &[f64], expected: &[f64]) -> bool {
         let near = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-13 * b.abs();

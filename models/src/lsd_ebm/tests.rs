@@ -1,93 +1,14 @@
-use schemas::volume::Affine;
+use ndarray::Array3;
+use schemas::Affine;
+use schemas::vertebra::LATENT_LENGTH;
 
-use super::description::{CompactSize, LatentStatistics, METHOD, PaperSize, Walk};
 use super::schedule::Levels;
 use super::*;
+use crate::description::Preset;
+use crate::networks::restore::reconstruct_together;
+use crate::networks::{CompactSize, PaperSize};
+use crate::train::fresh;
 use crate::weights::write;
-
-const PAPER: PaperSize = PaperSize {
-    channels: 4,
-    latents: 8,
-    energy_width: 32,
-};
-
-fn stored<'a>(tensors: &'a Tensors, kind: Kind) -> Stored<'a> {
-    Stored {
-        tensors,
-        prefix: "",
-        kind,
-        compute: kind,
-        device: Device::Cpu,
-    }
-}
-
-#[test]
-fn the_paper_s_encoder_equals_the_golden_one() {
-    let Some(inputs) = golden::tensors("models/inputs.safetensors") else {
-        return;
-    };
-    let state = golden::tensors("models/lsd_encoder.state.safetensors").unwrap();
-    let io = golden::tensors("models/lsd_encoder.io.safetensors").unwrap();
-    let _no_grad = tch::no_grad_guard();
-    for (kind, suffix, tolerance) in [(Kind::Float, "", 2e-5), (Kind::Double, ".f64", 1e-12)] {
-        let encoder = Encoder::new(&mut stored(&state, kind), &Network::Paper(PAPER)).unwrap();
-        let posterior = encoder.forward(&inputs["x"].to_kind(kind)).unwrap();
-        golden::close(&posterior.mean, &io[&format!("mean{suffix}")], tolerance);
-        golden::close(
-            &posterior.log_variance,
-            &io[&format!("logvar{suffix}")],
-            tolerance,
-        );
-    }
-}
-
-#[test]
-fn the_paper_s_generator_equals_the_golden_one() {
-    let Some(io) = golden::tensors("models/lsd_decoder.io.safetensors") else {
-        return;
-    };
-    let state = golden::tensors("models/lsd_decoder.state.safetensors").unwrap();
-    let _no_grad = tch::no_grad_guard();
-    for (kind, name, stride, tolerance) in [
-        (Kind::Float, "out.strided4", 4, 2e-6),
-        (Kind::Double, "out.f64.strided16", 16, 1e-12),
-    ] {
-        let generator = Generator::new(&mut stored(&state, kind), &Network::Paper(PAPER)).unwrap();
-        let volume = generator.forward(&io["z"].to_kind(kind)).unwrap().sigmoid();
-        let mut strided = volume.shallow_clone();
-        for axis in 2..5 {
-            strided = strided.slice(axis, 0, 128, stride);
-        }
-        golden::close(&strided, &io[name], tolerance);
-        let sum = volume.sum(Kind::Double).double_value(&[]);
-        let expected = io["out.f64.sum"].double_value(&[0]);
-        assert!((sum / expected - 1.0).abs() < 1e-6, "{sum} and {expected}");
-    }
-}
-
-#[test]
-fn the_paper_s_energy_and_its_gradient_equal_the_golden_ones() {
-    let Some(io) = golden::tensors("models/lsd_energy.io.safetensors") else {
-        return;
-    };
-    let state = golden::tensors("models/lsd_energy.state.safetensors").unwrap();
-    for (kind, suffix, tolerances) in [
-        (Kind::Float, "", [1e-5, 2e-6]),
-        (Kind::Double, ".f64", [1e-12, 1e-12]),
-    ] {
-        let energy = Energy::new(&mut stored(&state, kind), &Network::Paper(PAPER), 20).unwrap();
-        let z = io["z"].to_kind(kind);
-        let found = energy.forward(&z, &io["t"], &z).unwrap();
-        golden::close(
-            &found.view([5, 1, 1, 1]),
-            &io[&format!("energy{suffix}")],
-            tolerances[0],
-        );
-        let gradient = energy.gradient(&z, &io["t"], &z).unwrap();
-        golden::close(&gradient, &io[&format!("denergy_dz{suffix}")], tolerances[1]);
-        assert!(!gradient.requires_grad());
-    }
-}
 
 fn compact() -> Description {
     let size = CompactSize {
@@ -97,14 +18,18 @@ fn compact() -> Description {
         decoder_blocks: [1, 0],
         energy_channels: [4, 4],
         conditioned: true,
+        detail: true,
         window: [96, 64, 64],
     };
     Description {
-        method: METHOD.to_owned(),
+        method: Method::LsdEbm,
         version: "tiny".to_owned(),
+        preset: Preset::Corrected,
         network: Network::Compact(size),
-        levels: Levels::Noise(vec![0.0, 0.3, 0.7]),
-        walk: Walk::corrected(2),
+        levels: Some(Levels::Noise(vec![0.0, 0.3, 0.7])),
+        levels_walked: None,
+        walk: Some(Walk::corrected(2)),
+        short: None,
         latent: LatentStatistics {
             mean: vec![0.1; 8],
             std: vec![0.5; 8],
@@ -175,8 +100,8 @@ fn one_tensor_of_four_patches_gives_what_four_tensors_give() {
         patch(25, false),
     ];
     let seeds = [11, 12, 13, 14];
-    let alone = model.one_by_one_or_together(&batch, &seeds, 1).unwrap();
-    let together = model.one_by_one_or_together(&batch, &seeds, 4).unwrap();
+    let alone = reconstruct_together(&model, &batch, &seeds, 1).unwrap();
+    let together = reconstruct_together(&model, &batch, &seeds, 4).unwrap();
     for (a, b) in alone.iter().zip(&together) {
         let turned = a.mask.iter().zip(&b.mask).filter(|(a, b)| a != b).count();
         assert!(turned <= 128 * 128 * 128 / 100_000, "{turned} voxels differ");
@@ -196,16 +121,19 @@ fn without_steps_the_seed_does_not_matter_and_something_is_drawn() {
 #[test]
 fn the_paper_s_networks_reconstruct_too() {
     let description = Description {
+        preset: Preset::PaperCode,
         network: Network::Paper(PaperSize {
             channels: 2,
             latents: 8,
             energy_width: 16,
+            ..PaperSize::PAPER_CODE
         }),
-        levels: Levels::Paper(20),
-        walk: Walk {
+        levels: Some(Levels::Paper(20)),
+        levels_walked: Some(Levels::Paper(30)),
+        walk: Some(Walk {
             steps: 3,
             ..Walk::paper()
-        },
+        }),
         latent: LatentStatistics::default(),
         ..compact()
     };
@@ -286,7 +214,7 @@ fn weights_that_do_not_fit_are_a_weights_error() {
     assert!(refused(
         &tensors,
         &Description {
-            method: "vae".to_owned(),
+            method: Method::Vae,
             ..description.clone()
         }
     ));
@@ -300,7 +228,7 @@ fn weights_that_do_not_fit_are_a_weights_error() {
     assert!(refused(
         &tensors,
         &Description {
-            levels: Levels::Paper(20),
+            levels: Some(Levels::Paper(20)),
             ..description.clone()
         }
     ));
@@ -316,17 +244,8 @@ fn weights_that_do_not_fit_are_a_weights_error() {
 
 #[test]
 fn the_shipped_weights_open_and_fit_into_16_mib() {
-    let shipped = crate::weights::SHIPPED;
+    let shipped = crate::weights::shipped(Method::LsdEbm).unwrap();
     assert!(shipped.len() <= 16 << 20);
     let model = LsdEbm::open(shipped, &ModelConf::default(), "cpu").unwrap();
     assert!(matches!(model.description().network, Network::Compact(_)));
-}
-
-#[test]
-fn sub_voxels_go_where_they_belong() {
-    let input = Tensor::arange(8 * 2, (Kind::Float, Device::Cpu)).view([1, 8, 2, 1, 1]);
-    let woven = layers::depth_to_space(&input).unwrap();
-    assert_eq!(woven.size(), [1, 1, 4, 2, 2]);
-    // channel 5 = (1, 0, 1) of the second voxel along the first axis
-    assert_eq!(woven.double_value(&[0, 0, 3, 0, 1]), 11.0);
 }

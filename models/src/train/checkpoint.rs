@@ -1,27 +1,28 @@
 //! Everything that a training needs to go on, as one safetensors file.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::lsd_ebm::description::LatentStatistics;
-use crate::lsd_ebm::{ENERGY, fresh};
+use crate::description::LatentStatistics;
+use crate::networks::ENERGY;
 use crate::reconstructor::ModelError;
 use crate::seed::derive;
+use crate::train::fresh::fresh;
 use crate::train::optimizer::Trainee;
-use crate::train::{Phase, TrainConf};
+use crate::train::{Phase, Recipe};
 use crate::weights::{Tensors, read, write};
 
 /// State of a training between two steps.
-pub struct Checkpoint {
+pub struct State {
     /// What is being trained.
     pub phase: Phase,
     /// Seconds spent in this phase.
     pub seconds: f64,
-    /// The phase's weights and the optimizer's state.
-    pub trainee: Trainee,
-    /// Weights that are not being trained: the finished encoder and generator, or the energy not begun.
-    pub done: Tensors,
+    /// Encoder, generator or U-Net.
+    pub networks: Trainee,
+    /// The energy; without weights in methods that have none.
+    pub energy: Trainee,
     /// Statistics of the latents, once known.
     pub latent: LatentStatistics,
 }
@@ -31,142 +32,157 @@ pub struct Checkpoint {
 #[serde(deny_unknown_fields)]
 struct Place {
     phase: Phase,
-    step: u64,
     seconds: f64,
+    /// Steps, and steps taken, of networks and energy.
+    steps: [[u64; 2]; 2],
     latent: LatentStatistics,
-    conf: TrainConf,
+    recipe: Recipe,
 }
 
 const PLACE: &str = "training";
 
-impl Checkpoint {
+impl State {
     /// Starts a training from fresh weights.
-    pub fn start(conf: &TrainConf) -> Result<Self, ModelError> {
-        let unknown = neutral(conf);
-        let all = fresh(&conf.description(unknown.clone()), derive(conf.seed, "weights"))?;
-        let (energy, autoencoder) = all.into_iter().partition(|(name, _)| name.starts_with(ENERGY));
+    pub fn start(recipe: &Recipe) -> Result<Self, ModelError> {
+        let latent = if recipe.standardises() {
+            LatentStatistics::neutral(recipe.network.latents())
+        } else {
+            LatentStatistics::default()
+        };
+        let all = fresh(
+            &recipe.description(latent.clone()),
+            derive(recipe.seed, "weights"),
+        )?;
+        let (energy, networks): (Tensors, Tensors) =
+            all.into_iter().partition(|(name, _)| name.starts_with(ENERGY));
         Ok(Self {
-            phase: Phase::Autoencoder,
+            phase: Phase::Fit,
             seconds: 0.0,
-            trainee: Trainee::new(autoencoder)?,
-            done: energy,
-            latent: unknown,
+            networks: Trainee::new(networks)?,
+            energy: Trainee::new(energy)?,
+            latent,
         })
     }
 
-    /// Goes on to the second phase: the running means of encoder and generator are what is kept of them.
-    pub fn into_energy(self, conf: &TrainConf) -> Result<Self, ModelError> {
-        debug_assert_eq!(self.phase, Phase::Autoencoder);
-        Ok(Self {
+    /// Goes on to the energy alone.
+    pub fn into_energy(self) -> Self {
+        Self {
             phase: Phase::Energy,
             seconds: 0.0,
-            trainee: Trainee::new(self.done)?,
-            done: self.trainee.mean,
-            latent: neutral(conf),
-        })
+            ..self
+        }
     }
 
-    /// Returns the weights as they would be kept now, and the statistics of their latents.
-    pub fn kept(&self) -> Result<(Tensors, LatentStatistics), ModelError> {
-        let parts = self.trainee.mean.iter().chain(&self.done);
-        let tensors = parts
-            .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
-            .collect();
-        Ok((tensors, self.latent.clone()))
+    /// Returns how many steps the phase has made.
+    pub fn step(&self) -> u64 {
+        match self.phase {
+            Phase::Fit => self.networks.step,
+            Phase::Latents | Phase::Energy => self.energy.step,
+        }
+    }
+
+    /// Returns the weights as they would be kept now.
+    pub fn kept(&self) -> Tensors {
+        let mut all = self.networks.kept();
+        all.extend(self.energy.kept());
+        all
     }
 
     /// Returns the checkpoint as bytes.
-    pub fn write(&self, conf: &TrainConf) -> Result<Vec<u8>, ModelError> {
+    pub fn write(&self, recipe: &Recipe) -> Result<Vec<u8>, ModelError> {
         let mut tensors = Tensors::new();
-        for (group, part) in self.groups() {
-            for (name, tensor) in part {
-                tensors.insert(format!("{group}/{name}"), tensor.shallow_clone());
+        for (group, trainee) in [("networks", &self.networks), ("energy", &self.energy)] {
+            for (part, all) in parts(trainee) {
+                for (name, tensor) in all {
+                    tensors.insert(format!("{group}/{part}/{name}"), tensor.shallow_clone());
+                }
             }
         }
         let place = Place {
             phase: self.phase,
-            step: self.trainee.step,
             seconds: self.seconds,
+            steps: [&self.networks, &self.energy].map(|trainee| [trainee.step, trainee.taken]),
             latent: self.latent.clone(),
-            conf: conf.clone(),
+            recipe: recipe.clone(),
         };
         let text = serde_json::to_string(&place)
             .map_err(|error| ModelError::Weights(format!("checkpoint: {error}")))?;
         write(&tensors, HashMap::from([(PLACE.to_owned(), text)]))
     }
 
-    /// Reads a checkpoint to go on with under a configuration of the same networks.
-    pub fn read(bytes: &[u8], conf: &TrainConf) -> Result<Self, ModelError> {
+    /// Reads a checkpoint to go on with under a recipe of the same networks.
+    pub fn read(bytes: &[u8], recipe: &Recipe) -> Result<Self, ModelError> {
         let weights = read(bytes)?;
         let text = weights.metadata.get(PLACE).ok_or_else(|| {
             ModelError::Weights(format!("expected a checkpoint with a metadata entry {PLACE:?}"))
         })?;
         let place: Place = serde_json::from_str(text)
             .map_err(|error| ModelError::Weights(format!("metadata entry {PLACE:?}: {error}")))?;
-        if (&place.conf.size, &place.conf.levels) != (&conf.size, &conf.levels) {
+        let same = |recipe: &Recipe| {
+            let neutral = LatentStatistics::default();
+            let mut description = recipe.description(neutral);
+            description.version.clear();
+            description
+        };
+        if same(&place.recipe) != same(recipe) {
             return Err(ModelError::Conf(
-                "train.size, train.levels: expected those of the checkpoint, found others".to_owned(),
+                "train.recipe: expected the method, preset, networks, levels and walk of the checkpoint, found others"
+                    .to_owned(),
             ));
         }
-        let mut trainee = Trainee {
-            weights: Tensors::new(),
-            mean: Tensors::new(),
-            first: Tensors::new(),
-            second: Tensors::new(),
-            step: place.step,
-        };
-        let mut done = Tensors::new();
+        let mut groups: BTreeMap<String, Trainee> = BTreeMap::new();
         for (name, tensor) in weights.tensors {
-            let (group, name) = name.split_once('/').unwrap_or(("", &name));
-            let part = match group {
+            let foreign = || ModelError::Weights(format!("expected a checkpoint's tensor, found {name}"));
+            let mut words = name.splitn(3, '/');
+            let (Some(group), Some(part), Some(own)) = (words.next(), words.next(), words.next()) else {
+                return Err(foreign());
+            };
+            let trainee = groups.entry(group.to_owned()).or_insert_with(Trainee::empty);
+            let part = match part {
                 "weights" => &mut trainee.weights,
                 "mean" => &mut trainee.mean,
                 "first" => &mut trainee.first,
                 "second" => &mut trainee.second,
-                "done" => &mut done,
-                _ => {
-                    return Err(ModelError::Weights(format!(
-                        "expected a checkpoint's tensor, found {name}"
-                    )));
-                }
+                "statistics" => &mut trainee.statistics,
+                _ => return Err(foreign()),
             };
-            part.insert(name.to_owned(), tensor);
+            part.insert(own.to_owned(), tensor);
         }
-        let names = |part: &Tensors| part.keys().cloned().collect::<Vec<_>>();
-        let expected = names(&trainee.weights);
-        for part in [&trainee.mean, &trainee.first, &trainee.second] {
-            if names(part) != expected {
+        let [networks, energy] = ["networks", "energy"].map(|group| groups.remove(group));
+        let trainee = |found: Option<Trainee>, [step, taken]: [u64; 2]| -> Result<Trainee, ModelError> {
+            let mut trainee = found.unwrap_or_else(Trainee::empty);
+            let names = |part: &Tensors| part.keys().cloned().collect::<Vec<_>>();
+            let expected = names(&trainee.weights);
+            if [&trainee.mean, &trainee.first, &trainee.second]
+                .into_iter()
+                .any(|part| names(part) != expected)
+            {
                 return Err(ModelError::Weights(
                     "expected a checkpoint with every moment".to_owned(),
                 ));
             }
-        }
-        trainee.require_gradients()?;
+            trainee.step = step;
+            trainee.taken = taken;
+            trainee.require_gradients()?;
+            Ok(trainee)
+        };
+        let [of_networks, of_energy] = place.steps;
         Ok(Self {
             phase: place.phase,
             seconds: place.seconds,
-            trainee,
-            done,
+            networks: trainee(networks, of_networks)?,
+            energy: trainee(energy, of_energy)?,
             latent: place.latent,
         })
     }
-
-    fn groups(&self) -> [(&'static str, &Tensors); 5] {
-        [
-            ("weights", &self.trainee.weights),
-            ("mean", &self.trainee.mean),
-            ("first", &self.trainee.first),
-            ("second", &self.trainee.second),
-            ("done", &self.done),
-        ]
-    }
 }
 
-/// Returns statistics that leave latents as they are.
-fn neutral(conf: &TrainConf) -> LatentStatistics {
-    let channels = usize::try_from(conf.size.latents).unwrap_or_default();
-    LatentStatistics {
-        mean: vec![0.0; channels],
-        std: vec![1.0; channels],
-    }
+fn parts(trainee: &Trainee) -> [(&'static str, &Tensors); 5] {
+    [
+        ("weights", &trainee.weights),
+        ("mean", &trainee.mean),
+        ("first", &trainee.first),
+        ("second", &trainee.second),
+        ("statistics", &trainee.statistics),
+    ]
 }

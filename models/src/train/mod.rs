@@ -1,5 +1,8 @@
-//! Training of the `compact` LSD-EBM (paper, Algorithm 1) in two phases: the autoencoder, then the energy on
-//! its latents. Stopped and resumed training goes on as if it had never stopped.
+//! Training of every method that learns, from a recipe. Stopped and resumed training goes on as if it had never
+//! stopped.
+//!
+//! Encoder, generator or U-Net are fitted first. In LEBM and the authors' LSD-EBM (paper, Algorithm 1) the energy
+//! learns beside them; corrected, LSD-EBM's learns afterwards, on the latents of the encoder that is then done.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -7,175 +10,40 @@ use std::time::Duration;
 use ndarray::Array3;
 use schemas::Level;
 use serde::{Deserialize, Serialize};
-use tch::Kind;
+use tch::{Device, Kind};
 
-use crate::augment::AugmentConf;
-use crate::lsd_ebm::description::{
-    CompactSize, Description, LatentStatistics, METHOD, Network, StepSize, Walk,
-};
-use crate::lsd_ebm::schedule::{Levels, Schedule};
-use crate::lsd_ebm::{ENERGY, set_threads};
+use crate::description::{Description, Method};
+use crate::networks::device::set_threads;
+use crate::networks::layers::Stored;
+use crate::networks::unet::Unet;
+use crate::networks::{ENERGY, UNET};
 use crate::reconstructor::ModelError;
-use crate::weights::{Tensors, write};
+use crate::weights::{Tensors, read, write};
 
-mod autoencoder;
+pub mod recipe;
+
 mod checkpoint;
 mod energy;
+mod fit;
+mod fresh;
+mod joint;
+mod losses;
 mod optimizer;
 mod run;
 mod samples;
-#[cfg(test)]
-mod tests;
 mod validation;
 
-use checkpoint::Checkpoint;
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod tests;
+
+use checkpoint::State;
 use run::Run;
 
-pub use validation::{Validated, validate};
-
-/// How to train: section `[train]` of the configuration.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TrainConf {
-    /// Version to write into the weights.
-    pub version: String,
-    /// Seed of everything random; weights are equal for equal seeds, steps and threads.
-    pub seed: u64,
-    /// Threads of the tensor operations; one more prepares samples.
-    pub threads: usize,
-    /// Compute convolutions in bfloat16: twice as fast on CPUs that have it, much slower on others.
-    pub half: bool,
-    /// Store the finished weights in 16 bits.
-    pub store_half: bool,
-    /// Minutes between checkpoints.
-    pub checkpoint_minutes: f64,
-    /// Steps between validations.
-    pub validate_every: u64,
-    /// Sizes of the networks.
-    pub size: CompactSize,
-    /// Standard deviation of the noise at each diffusion level, from 0 up.
-    pub levels: Vec<f64>,
-    /// Share of clean masks' copies that are degraded before the encoder sees them (0: the paper's way).
-    pub degraded: f64,
-    /// Share of phantoms among the masks.
-    pub phantoms: f64,
-    /// Batches that show the same augmented masks, each time degraded anew: augmentation is the dear part.
-    pub reuse: u64,
-    /// Random deformation of the masks.
-    pub augment: AugmentConf,
-    /// First phase.
-    pub autoencoder: AutoencoderConf,
-    /// Second phase.
-    pub energy: EnergyConf,
-}
-
-/// The first phase: encoder and generator.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AutoencoderConf {
-    /// Most steps.
-    pub steps: u64,
-    /// Most minutes; 0 for as long as the steps take. Resumed minutes count together.
-    pub minutes: f64,
-    /// Masks per step.
-    pub batch: usize,
-    /// Largest learning rate; it rises over 50 steps, then falls as a cosine to a hundredth.
-    pub learning_rate: f64,
-    /// Weight decay of AdamW.
-    pub weight_decay: f64,
-    /// Norm that a step's gradient is cut to.
-    pub clip: f64,
-    /// Decay of the running mean of the weights, which is what is kept.
-    pub ema: f64,
-    /// Weight of the binary cross-entropy (mean per voxel) beside one soft Dice loss.
-    pub cross_entropy: f64,
-    /// Weight of the Kullback–Leibler divergence from N(0, 1) (mean per latent entry).
-    pub divergence: f64,
-}
-
-/// The second phase: the energy prior on the latents of the trained encoder.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct EnergyConf {
-    /// Most steps; 0 leaves the energy untrained.
-    pub steps: u64,
-    /// Most minutes; 0 for as long as the steps take. Resumed minutes count together.
-    pub minutes: f64,
-    /// Latents per step.
-    pub batch: usize,
-    /// Pairs of clean and degraded latents that are encoded once and then trained on.
-    pub latents: usize,
-    /// Largest learning rate; it falls linearly to a twentieth.
-    pub learning_rate: f64,
-    /// Norm that a step's gradient is cut to.
-    pub clip: f64,
-    /// Decay of the running mean of the weights, which is what is kept.
-    pub ema: f64,
-    /// Langevin steps per level (K), in training and afterwards.
-    pub langevin_steps: usize,
-    /// Langevin step size as a share of the variance that quadratic and curvature leave at a level.
-    pub langevin_step: f64,
-    /// Curvature of the energy that the step size reckons with.
-    pub langevin_curvature: f64,
-    /// Weight of the squared energies (mean per latent entry), which keeps them small.
-    pub regularisation: f64,
-}
-
-impl Default for TrainConf {
-    fn default() -> Self {
-        Self {
-            version: "compact-1".to_owned(),
-            seed: 0,
-            threads: 2,
-            half: true,
-            store_half: true,
-            checkpoint_minutes: 5.0,
-            validate_every: 200,
-            size: CompactSize::default(),
-            levels: vec![0.0, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95],
-            degraded: 0.85,
-            phantoms: 0.0,
-            reuse: 2,
-            augment: AugmentConf::default(),
-            autoencoder: AutoencoderConf::default(),
-            energy: EnergyConf::default(),
-        }
-    }
-}
-
-impl Default for AutoencoderConf {
-    fn default() -> Self {
-        Self {
-            steps: 3000,
-            minutes: 45.0,
-            batch: 4,
-            learning_rate: 2e-3,
-            weight_decay: 1e-2,
-            clip: 1.0,
-            ema: 0.995,
-            cross_entropy: 5.0,
-            divergence: 5e-4,
-        }
-    }
-}
-
-impl Default for EnergyConf {
-    fn default() -> Self {
-        Self {
-            steps: 1200,
-            minutes: 10.0,
-            batch: 8,
-            latents: 480,
-            learning_rate: 3e-4,
-            clip: 1.0,
-            ema: 0.98,
-            langevin_steps: 15,
-            langevin_step: 0.4,
-            langevin_curvature: 10.0,
-            regularisation: 0.0,
-        }
-    }
-}
+pub use fresh::fresh;
+pub use recipe::Recipe;
+pub use validation::{Measure, Validated, validate};
 
 /// One vertebra to train on or to validate with: 1 mm voxels, axes right, anterior, superior.
 #[derive(Debug, Clone)]
@@ -195,15 +63,15 @@ impl TrainingMask {
     }
 }
 
-/// Which network is being trained.
+/// What is being trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// Encoder and generator.
-    Autoencoder,
+    /// Encoder, generator or U-Net, and the energy where it learns beside them.
+    Fit,
     /// Latents are encoded for the energy.
     Latents,
-    /// The energy.
+    /// The energy alone.
     Energy,
 }
 
@@ -212,7 +80,7 @@ pub enum Phase {
 pub enum Event<'a> {
     /// A step was made.
     Step {
-        /// Which network.
+        /// What.
         phase: Phase,
         /// Steps of this phase so far.
         step: u64,
@@ -225,7 +93,7 @@ pub enum Event<'a> {
     },
     /// The model as it would be kept now was tried on the validation masks.
     Validated {
-        /// Which network.
+        /// What.
         phase: Phase,
         /// Steps of this phase so far.
         step: u64,
@@ -242,7 +110,7 @@ pub enum Event<'a> {
 /// Where training got to.
 #[derive(Debug, Clone)]
 pub struct Trained {
-    /// The weights as a safetensors file, fit for [`crate::lsd_ebm::LsdEbm::open`].
+    /// The weights as a safetensors file, fit for [`crate::open`].
     pub weights: Vec<u8>,
     /// Whether every phase came to its end; if not, the last checkpoint is there to go on from.
     pub complete: bool,
@@ -250,47 +118,78 @@ pub struct Trained {
     pub validation: Vec<Validated>,
 }
 
-/// Trains `compact` on masks, anew or from the bytes of a checkpoint.
+/// What is trained on, by what, and against what.
+pub struct Job<'a> {
+    /// Masks to train on.
+    pub masks: &'a [TrainingMask],
+    /// Masks to try the model on.
+    pub validation: &'a [TrainingMask],
+    /// How to train.
+    pub recipe: &'a Recipe,
+    /// What measures reconstructions.
+    pub measure: &'a Measure<'a>,
+    /// Weights of a ReconNet that restores a share of the masks first, see [`Recipe::restored`].
+    pub restorer: Option<&'a [u8]>,
+}
+
+/// Trains a method on masks, anew or from the bytes of a checkpoint.
 ///
 /// `on_event` sees every step and every checkpoint; when it breaks, a last checkpoint is given to it and
 /// training ends with what there is.
 ///
 /// # Errors
-/// [`ModelError::Conf`] for a configuration that cannot be, [`ModelError::Weights`] for bytes that are no
-/// checkpoint of this configuration's networks.
+/// [`ModelError::Conf`] for a recipe that cannot be, [`ModelError::Weights`] for bytes that are no checkpoint of this
+/// recipe's networks, [`ModelError::NotFinite`] where training runs away.
 pub fn train(
-    masks: &[TrainingMask],
-    validation: &[TrainingMask],
-    conf: &TrainConf,
+    job: &Job<'_>,
     resume: Option<&[u8]>,
     on_event: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
 ) -> Result<Trained, ModelError> {
-    conf.check(masks)?;
-    set_threads(conf.threads);
-    let checkpoint = match resume {
-        Some(bytes) => Checkpoint::read(bytes, conf)?,
-        None => Checkpoint::start(conf)?,
+    let recipe = job.recipe;
+    recipe.check()?;
+    if job.masks.is_empty() {
+        return Err(ModelError::Conf(
+            "expected masks to train on, found none".to_owned(),
+        ));
+    }
+    set_threads(recipe.threads);
+    let restorer = job.restorer.map(|bytes| restorer(bytes, recipe)).transpose()?;
+    if restorer.is_none() && recipe.restored > 0.0 {
+        return Err(ModelError::Conf(
+            "train.recipe.restored: expected weights of a ReconNet in train.restorer, found none".to_owned(),
+        ));
+    }
+    let state = match resume {
+        Some(bytes) => State::read(bytes, recipe)?,
+        None => State::start(recipe)?,
     };
     let mut run = Run {
-        conf,
-        masks,
-        validation,
+        recipe,
+        masks: job.masks,
+        validation: job.validation,
+        measure: job.measure,
+        restorer: restorer.as_ref(),
         on_event,
-        state: checkpoint,
+        state,
         last: Vec::new(),
+        guarded: 0,
     };
     let mut flow = ControlFlow::Continue(());
-    if run.state.phase == Phase::Autoencoder {
-        flow = run.autoencoder()?;
-        if flow.is_continue() {
-            run.state = run.state.into_energy(conf)?;
+    if run.state.phase == Phase::Fit {
+        flow = run.fit()?;
+        let has_energy = recipe.method == Method::LsdEbm && !recipe.is_joint();
+        if flow.is_continue() && has_energy {
+            run.state = run.state.into_energy();
         }
     }
-    if flow.is_continue() {
+    if flow.is_continue() && run.state.phase == Phase::Energy {
         flow = run.energy()?;
     }
+    if flow.is_continue() {
+        let _ = run.try_out(run.state.phase)?;
+    }
     let _ = run.report_checkpoint()?;
-    let weights = conf.finished(&run.state)?;
+    let weights = recipe.finished(&run.state)?;
     Ok(Trained {
         weights,
         complete: flow.is_continue(),
@@ -298,31 +197,23 @@ pub fn train(
     })
 }
 
-impl TrainConf {
-    /// Returns what the weights trained so will be, with latent statistics as far as they are known.
-    pub fn description(&self, latent: LatentStatistics) -> Description {
-        let walk = Walk {
-            step: StepSize::Relative {
-                share: self.energy.langevin_step,
-                curvature: self.energy.langevin_curvature,
-            },
-            ..Walk::corrected(self.energy.langevin_steps)
-        };
-        Description {
-            method: METHOD.to_owned(),
-            version: self.version.clone(),
-            network: Network::Compact(self.size.clone()),
-            levels: Levels::Noise(self.levels.clone()),
-            walk,
-            latent,
-        }
-    }
+/// Builds the network that restores masks before they are seen, in the kind that the training computes in.
+fn restorer(bytes: &[u8], recipe: &Recipe) -> Result<Unet, ModelError> {
+    let weights = read(bytes)?;
+    let description = Description::of(Method::ReconNet, &weights.metadata)?;
+    let compute = if recipe.half { Kind::BFloat16 } else { Kind::Float };
+    let mut parameters = Stored {
+        compute,
+        ..Stored::on(&weights.tensors, UNET, Device::Cpu)
+    };
+    Unet::new(&mut parameters, &description.network)
+}
 
+impl Recipe {
     /// Returns the safetensors file of the weights as they are to be kept.
-    fn finished(&self, state: &Checkpoint) -> Result<Vec<u8>, ModelError> {
-        let (tensors, latent) = state.kept()?;
+    fn finished(&self, state: &State) -> Result<Vec<u8>, ModelError> {
         let mut stored = Tensors::new();
-        for (name, tensor) in tensors {
+        for (name, tensor) in state.kept() {
             // small tensors cost nothing, and the energy's level shifts are small numbers
             let narrow = self.store_half && tensor.numel() > 1024 && !name.starts_with(ENERGY);
             let tensor = if narrow {
@@ -332,45 +223,6 @@ impl TrainConf {
             };
             stored.insert(name, tensor);
         }
-        write(&stored, self.description(latent).to_metadata()?)
-    }
-
-    /// Returns the kind in which convolutions compute.
-    fn compute(&self) -> Kind {
-        if self.half { Kind::BFloat16 } else { Kind::Float }
-    }
-
-    fn check(&self, masks: &[TrainingMask]) -> Result<(), ModelError> {
-        let wrong = |what: String| Err(ModelError::Conf(what));
-        if masks.is_empty() {
-            return wrong("expected masks to train on, found none".to_owned());
-        }
-        for (name, count) in [
-            ("train.threads", self.threads),
-            ("train.autoencoder.batch", self.autoencoder.batch),
-            ("train.energy.batch", self.energy.batch),
-            ("train.energy.langevin_steps", self.energy.langevin_steps),
-            ("train.energy.latents", self.energy.latents),
-            ("train.reuse", usize::try_from(self.reuse).unwrap_or_default()),
-            (
-                "train.validate_every",
-                usize::try_from(self.validate_every).unwrap_or_default(),
-            ),
-        ] {
-            if count == 0 {
-                return wrong(format!("{name}: expected at least 1, found 0"));
-            }
-        }
-        for (name, share) in [
-            ("train.degraded", self.degraded),
-            ("train.phantoms", self.phantoms),
-        ] {
-            if !(0.0..=1.0).contains(&share) {
-                return wrong(format!("{name}: expected a share of 0 to 1, found {share}"));
-            }
-        }
-        Schedule::new(&Levels::Noise(self.levels.clone()))
-            .map_err(|error| ModelError::Conf(format!("train.levels: {error}")))?;
-        Ok(())
+        write(&stored, self.description(state.latent.clone()).to_metadata()?)
     }
 }

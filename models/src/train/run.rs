@@ -5,25 +5,40 @@ use std::time::{Duration, Instant};
 
 use tch::Device;
 
+use crate::description::Method;
+use crate::lebm::Lebm;
 use crate::lsd_ebm::LsdEbm;
-use crate::reconstructor::{ModelConf, ModelError};
-use crate::train::checkpoint::Checkpoint;
-use crate::train::{Event, Phase, TrainConf, TrainingMask, Validated, validate};
+use crate::networks::unet::Unet;
+use crate::reconnet::ReconNet;
+use crate::reconstructor::{ModelConf, ModelError, Reconstructor};
+use crate::train::checkpoint::State;
+use crate::train::validation::{Measure, validate};
+use crate::train::{Event, Phase, Recipe, TrainingMask, Validated};
+use crate::vae::Vae;
+
+/// Steps in a row without a finite gradient that end a training.
+const GUARDED_MOST: u32 = 10;
 
 /// A training under way.
 pub struct Run<'a> {
-    /// Its configuration.
-    pub conf: &'a TrainConf,
+    /// How.
+    pub recipe: &'a Recipe,
     /// Masks to train on.
     pub masks: &'a [TrainingMask],
     /// Masks to try the model on.
     pub validation: &'a [TrainingMask],
+    /// What measures it.
+    pub measure: &'a Measure<'a>,
+    /// What restores a share of the masks first.
+    pub restorer: Option<&'a Unet>,
     /// Who wants to know.
     pub on_event: &'a mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     /// Weights and where training is.
-    pub state: Checkpoint,
+    pub state: State,
     /// The last validation.
     pub last: Vec<Validated>,
+    /// Steps in a row whose gradient was not finite.
+    pub guarded: u32,
 }
 
 /// The clock of one phase.
@@ -87,7 +102,7 @@ impl Run<'_> {
         progress: f64,
         figures: &[(&'static str, f64)],
     ) -> Result<ControlFlow<()>, ModelError> {
-        let step = self.state.trainee.step;
+        let step = self.state.step();
         self.state.seconds = clock.elapsed().as_secs_f64();
         let event = Event::Step {
             phase,
@@ -99,13 +114,13 @@ impl Run<'_> {
         if (self.on_event)(event).is_break() {
             return Ok(ControlFlow::Break(()));
         }
-        if step.is_multiple_of(self.conf.validate_every) {
+        if step.is_multiple_of(self.recipe.validate_every) {
             let flow = self.try_out(phase)?;
             if flow.is_break() {
                 return Ok(flow);
             }
         }
-        if clock.checkpoint_due(self.conf.checkpoint_minutes) {
+        if clock.checkpoint_due(self.recipe.checkpoint_minutes) {
             return self.report_checkpoint();
         }
         Ok(ControlFlow::Continue(()))
@@ -113,25 +128,50 @@ impl Run<'_> {
 
     /// Hands out the bytes to resume from.
     pub fn report_checkpoint(&mut self) -> Result<ControlFlow<()>, ModelError> {
-        let bytes = self.state.write(self.conf)?;
+        let bytes = self.state.write(self.recipe)?;
         Ok((self.on_event)(Event::Checkpoint { bytes: &bytes }))
     }
 
-    /// Tries the model as it would be kept now: decoding alone while the autoencoder is trained, then with one
-    /// diffusion level.
+    /// Counts steps whose gradient was not finite; those the optimizer leaves out.
+    ///
+    /// # Errors
+    /// [`ModelError::NotFinite`] after too many in a row.
+    pub fn guard(&mut self, figures: &[(&'static str, f64)]) -> Result<(), ModelError> {
+        let finite = figures
+            .iter()
+            .filter(|(name, _)| name.ends_with("gradient"))
+            .all(|(_, norm)| norm.is_finite());
+        self.guarded = if finite { 0 } else { self.guarded + 1 };
+        if self.guarded >= GUARDED_MOST {
+            return Err(ModelError::NotFinite {
+                step: self.state.step(),
+                steps: self.guarded,
+            });
+        }
+        Ok(())
+    }
+
+    /// Tries the model as it would be kept now: LSD-EBM decodes alone while its energy is not trained yet, then walks
+    /// one diffusion level.
     pub fn try_out(&mut self, phase: Phase) -> Result<ControlFlow<()>, ModelError> {
         if self.validation.is_empty() {
             return Ok(ControlFlow::Continue(()));
         }
-        let steps = u32::from(phase == Phase::Energy);
-        let (tensors, latent) = self.state.kept()?;
+        let steps = u32::from(phase == Phase::Energy || self.recipe.is_joint());
         let conf = ModelConf {
             steps,
             ..ModelConf::default()
         };
-        let mut model = LsdEbm::build(&tensors, self.conf.description(latent), &conf, Device::Cpu)?;
-        self.last = validate(&mut model, self.validation)?;
-        let step = self.state.trainee.step;
+        let tensors = self.state.kept();
+        let description = self.recipe.description(self.state.latent.clone());
+        let mut model: Box<dyn Reconstructor> = match self.recipe.method {
+            Method::LsdEbm => Box::new(LsdEbm::build(&tensors, description, &conf, Device::Cpu)?),
+            Method::Lebm => Box::new(Lebm::build(&tensors, description, &conf, Device::Cpu)?),
+            Method::Vae => Box::new(Vae::build(&tensors, description, &conf, Device::Cpu)?),
+            Method::ReconNet => Box::new(ReconNet::build(&tensors, description, Device::Cpu)?),
+        };
+        self.last = validate(model.as_mut(), self.validation, self.measure)?;
+        let step = self.state.step();
         Ok((self.on_event)(Event::Validated {
             phase,
             step,

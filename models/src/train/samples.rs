@@ -12,16 +12,20 @@ use schemas::{Affine, Level};
 
 use crate::augment::augment;
 use crate::degrade::degrade;
-use crate::lsd_ebm::description::SIDE;
+use crate::networks::SIDE;
 use crate::phantom::vertebra;
 use crate::reconstructor::ModelError;
 use crate::seed::{derive, generator};
-use crate::train::{TrainConf, TrainingMask};
+use crate::train::{Recipe, TrainingMask};
 
 /// A mask as the encoder sees it, and as it was.
 pub struct Pair {
-    /// Degraded, or clean for a share of the pairs.
+    /// What the encoder sees: degraded, or clean for a share of the pairs.
     pub seen: Array3<u8>,
+    /// What the generator's detail sees: degraded for an informed pair, else what the encoder sees.
+    pub observed: Array3<u8>,
+    /// What was seen is to go through the restorer first.
+    pub restored: bool,
     /// The clean mask.
     pub clean: Array3<u8>,
 }
@@ -36,8 +40,8 @@ const AHEAD: usize = 2;
 pub struct Plan<'a> {
     /// Masks to make it from.
     pub masks: &'a [TrainingMask],
-    /// The training's configuration.
-    pub conf: &'a TrainConf,
+    /// How to train.
+    pub recipe: &'a Recipe,
     /// Seed of this plan.
     pub seed: u64,
     /// Pairs a batch.
@@ -46,6 +50,8 @@ pub struct Plan<'a> {
     pub degraded: f64,
     /// Consecutive batches that show the same augmented masks.
     pub reuse: u64,
+    /// There is a restorer for the share of pairs that the recipe names.
+    pub restores: bool,
 }
 
 /// Returns batches `first`, `first` + 1, … for as long as the receiver is held.
@@ -96,30 +102,44 @@ impl Plan<'_> {
         )));
         let mut rng = generator(derive(self.seed, &format!("mask {number}")));
         let position = order[usize::try_from(number % count).unwrap_or_default()];
-        let phantom = rng.random_bool(self.conf.phantoms).then(|| {
+        let phantom = rng.random_bool(self.recipe.phantoms).then(|| {
             let level = Level::ALL[rng.random_range(0..PHANTOM_LEVELS)];
             vertebra(level, rng.random())
         });
         let mask = phantom.as_ref().unwrap_or(&self.masks[position].mask);
-        let deformed = augment(mask.view(), &self.conf.augment, &mut rng);
+        let deformed = augment(mask.view(), &self.recipe.augment, &mut rng);
         deformed.as_standard_layout().to_owned()
     }
 
     fn pair(&self, number: u64, slot: usize, clean: &Array3<u8>) -> Pair {
         let seed = derive(self.seed, &format!("batch {number} slot {slot}"));
-        let seen = if generator(seed).random_bool(self.degraded) {
-            degrade(clean.view(), &MILLIMETRES, seed)
-        } else {
-            clean.clone()
-        };
+        let clean_window = self.window(clean);
+        if !generator(seed).random_bool(self.degraded) {
+            return Pair {
+                seen: clean_window.clone(),
+                observed: clean_window.clone(),
+                restored: false,
+                clean: clean_window,
+            };
+        }
+        let degraded = self.window(&degrade(clean.view(), &MILLIMETRES, seed));
+        let kind: f64 = generator(derive(seed, "kind")).random();
+        let informed = kind < self.recipe.informed;
+        let restored = self.restores && !informed && kind < self.recipe.informed + self.recipe.restored;
         Pair {
-            seen: self.window(&seen),
-            clean: self.window(clean),
+            seen: if informed {
+                clean_window.clone()
+            } else {
+                degraded.clone()
+            },
+            observed: degraded,
+            restored,
+            clean: clean_window,
         }
     }
 
     fn window(&self, mask: &Array3<u8>) -> Array3<u8> {
-        let [x, y, z] = self.conf.size.window.map(|length| {
+        let [x, y, z] = self.recipe.network.window().map(|length| {
             let margin = (SIDE - length) / 2;
             margin as isize..(margin + length) as isize
         });

@@ -1,6 +1,8 @@
 //! How well a model restores masks whose truth is known.
 
+use ndarray::ArrayView3;
 use schemas::Patch;
+use schemas::vertebra::Scores;
 
 use crate::degrade::degrade;
 use crate::reconstructor::{ModelError, Reconstructor};
@@ -8,22 +10,29 @@ use crate::seed::derive;
 use crate::train::TrainingMask;
 use crate::train::samples::MILLIMETRES;
 
+/// Measures a mask (first) against the true one, both on a grid of 1 mm: every metric, from the crate that has them.
+pub type Measure<'a> = dyn Fn(ArrayView3<'_, u8>, ArrayView3<'_, u8>) -> Scores + 'a;
+
 /// One mask's figures.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Validated {
     /// `person_level`.
     pub name: String,
-    /// DSC of the degraded mask against the true one.
-    pub dsc_input: f64,
-    /// DSC of the reconstruction against the true one.
-    pub dsc_reconstruction: f64,
+    /// Metrics of the degraded mask against the true one.
+    pub input: Scores,
+    /// Metrics of the reconstruction against the true one.
+    pub reconstruction: Scores,
 }
 
 /// Returns each mask's figures under the standard degradation, whose seed follows from 0 and the mask's name.
 ///
 /// # Errors
 /// What the model says.
-pub fn validate(model: &mut dyn Reconstructor, cases: &[TrainingMask]) -> Result<Vec<Validated>, ModelError> {
+pub fn validate(
+    model: &mut dyn Reconstructor,
+    cases: &[TrainingMask],
+    measure: &Measure<'_>,
+) -> Result<Vec<Validated>, ModelError> {
     let mut figures = Vec::with_capacity(cases.len());
     for case in cases {
         let name = case.name();
@@ -37,23 +46,10 @@ pub fn validate(model: &mut dyn Reconstructor, cases: &[TrainingMask]) -> Result
         for result in results {
             figures.push(Validated {
                 name: name.clone(),
-                dsc_input: dsc(patch.mask.iter(), case.mask.iter()),
-                dsc_reconstruction: dsc(result.mask.iter(), case.mask.iter()),
+                input: measure(patch.mask.view(), case.mask.view()),
+                reconstruction: measure(result.mask.view(), case.mask.view()),
             });
         }
     }
     Ok(figures)
-}
-
-fn dsc<'a>(a: impl Iterator<Item = &'a u8>, b: impl Iterator<Item = &'a u8>) -> f64 {
-    let (mut both, mut sum) = (0_u64, 0_u64);
-    for (a, b) in a.zip(b) {
-        both += u64::from(*a != 0 && *b != 0);
-        sum += u64::from(*a != 0) + u64::from(*b != 0);
-    }
-    if sum == 0 {
-        1.0
-    } else {
-        2.0 * both as f64 / sum as f64
-    }
 }

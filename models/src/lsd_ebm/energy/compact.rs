@@ -2,8 +2,8 @@
 
 use tch::{Kind, Tensor};
 
-use crate::lsd_ebm::description::CompactSize;
-use crate::lsd_ebm::layers::{Conv, Fresh, Linear, Parameters, channels_last};
+use crate::networks::CompactSize;
+use crate::networks::layers::{Conv, Fresh, Linear, Parameters, channels_last};
 use crate::reconstructor::ModelError;
 
 /// Sums of local energies on the latent grid and on that of half the edge; the level shifts every channel.

@@ -5,8 +5,8 @@ use std::time::Instant;
 use tch::{Device, Kind, Tensor};
 
 use super::*;
-use crate::lsd_ebm::description::{CompactSize, PaperSize};
-use crate::lsd_ebm::layers::{Made, Stored};
+use crate::networks::layers::{Made, Stored};
+use crate::networks::{CompactSize, PaperSize};
 use crate::seed::generator;
 use crate::weights::Tensors;
 
@@ -30,6 +30,7 @@ fn energy(network: &Network, kind: Kind, compute: Kind) -> Energy {
         kind,
         compute,
         device: Device::Cpu,
+        training: false,
     };
     Energy::new(&mut stored, network, LEVELS).unwrap()
 }

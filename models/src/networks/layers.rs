@@ -26,6 +26,12 @@ pub trait Parameters {
 
     /// Returns the kind in which convolutions and products are to be computed.
     fn compute(&self) -> Kind;
+
+    /// Returns whether BatchNorm takes the batch's statistics and keeps count of them, as in training, instead of
+    /// those kept.
+    fn training(&self) -> bool {
+        false
+    }
 }
 
 /// Parameters that are there already.
@@ -40,6 +46,22 @@ pub struct Stored<'a> {
     pub compute: Kind,
     /// Device to hold them on.
     pub device: Device,
+    /// Whether BatchNorm is to count, see [`Parameters::training`].
+    pub training: bool,
+}
+
+impl<'a> Stored<'a> {
+    /// Returns parameters to reconstruct with, in f32.
+    pub fn on(tensors: &'a Tensors, prefix: &'a str, device: Device) -> Self {
+        Self {
+            tensors,
+            prefix,
+            kind: Kind::Float,
+            compute: Kind::Float,
+            device,
+            training: false,
+        }
+    }
 }
 
 impl Parameters for Stored<'_> {
@@ -61,6 +83,10 @@ impl Parameters for Stored<'_> {
 
     fn compute(&self) -> Kind {
         self.compute
+    }
+
+    fn training(&self) -> bool {
+        self.training
     }
 }
 
@@ -239,8 +265,18 @@ impl Linear {
         [from, to]: [i64; 2],
     ) -> Result<Self, ModelError> {
         let start = default_start(from);
-        let weight = parameters.get(&format!("{name}.weight"), &[to, from], start)?;
-        let bias = parameters.get(&format!("{name}.bias"), &[to], start)?;
+        Self::starting(parameters, name, [from, to], [start, start])
+    }
+
+    /// Asks for a matrix that starts as said: weights, then bias.
+    pub fn starting(
+        parameters: &mut dyn Parameters,
+        name: &str,
+        [from, to]: [i64; 2],
+        [weight, bias]: [Fresh; 2],
+    ) -> Result<Self, ModelError> {
+        let weight = parameters.get(&format!("{name}.weight"), &[to, from], weight)?;
+        let bias = parameters.get(&format!("{name}.bias"), &[to], bias)?;
         Ok(Self { weight, bias })
     }
 
@@ -291,40 +327,56 @@ impl GroupNorm {
     }
 }
 
-/// Norm by running statistics, per channel.
+/// Norm per channel, by statistics of the batch in training, else by those kept.
 pub struct BatchNorm {
     weight: Tensor,
     bias: Tensor,
     mean: Tensor,
     variance: Tensor,
+    training: bool,
 }
+
+/// Names of BatchNorm's statistics end with these: they are kept, not trained.
+pub const STATISTICS: [&str; 2] = [".running_mean", ".running_var"];
+
+/// PyTorch's defaults.
+const MOMENTUM: f64 = 0.1;
+const EPSILON: f64 = 1e-5;
 
 impl BatchNorm {
     /// Asks for scale, shift and the running statistics, under PyTorch's names.
     pub fn new(parameters: &mut dyn Parameters, name: &str, channels: i64) -> Result<Self, ModelError> {
+        let training = parameters.training();
         let mut get = |part: &str, start| parameters.get(&format!("{name}.{part}"), &[channels], start);
         Ok(Self {
             weight: get("weight", Fresh::Constant(1.0))?,
             bias: get("bias", Fresh::Constant(0.0))?,
             mean: get("running_mean", Fresh::Constant(0.0))?,
             variance: get("running_var", Fresh::Constant(1.0))?,
+            training,
         })
     }
 
-    /// Returns the normed grid, in evaluation mode.
+    /// Returns the normed grid or rows. In training the kept statistics move a tenth towards the batch's.
     pub fn forward(&self, input: &Tensor) -> Result<Tensor, ModelError> {
-        let statistics = (Some(&self.mean), Some(&self.variance));
-        let scale = (Some(&self.weight), Some(&self.bias));
         Ok(input.f_batch_norm(
-            scale.0,
-            scale.1,
-            statistics.0,
-            statistics.1,
-            false,
-            0.1,
-            1e-5,
+            Some(&self.weight),
+            Some(&self.bias),
+            Some(&self.mean),
+            Some(&self.variance),
+            self.training,
+            MOMENTUM,
+            EPSILON,
             false,
         )?)
+    }
+
+    /// Returns the gradient by the input from that by the output, outside training: there the norm is a scale.
+    pub fn backward(&self, by_output: &Tensor) -> Result<Tensor, ModelError> {
+        let scale = self
+            .weight
+            .f_div(&self.variance.f_add_scalar(EPSILON)?.f_sqrt()?)?;
+        Ok(by_output.f_mul(&scale)?)
     }
 }
 

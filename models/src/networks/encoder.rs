@@ -2,10 +2,10 @@
 
 use tch::Tensor;
 
-use crate::lsd_ebm::description::{CompactSize, Network, PaperSize};
-use crate::lsd_ebm::layers::{
+use crate::networks::layers::{
     BatchNorm, Conv, Double, Fresh, GroupNorm, Linear, Parameters, Residual, through,
 };
+use crate::networks::{CompactSize, Heads, Network, PaperSize};
 use crate::reconstructor::ModelError;
 
 /// Mean and log-variance of a latent.
@@ -14,6 +14,23 @@ pub struct Posterior {
     pub mean: Tensor,
     /// Logarithm of its variance.
     pub log_variance: Tensor,
+}
+
+impl Posterior {
+    /// Returns so many samples of each latent, one after another: mean + e^(log-variance / 2)·ε.
+    ///
+    /// # Errors
+    /// What `noise` or libtorch says.
+    pub fn sampled(
+        &self,
+        samples: usize,
+        mut noise: impl FnMut(&[i64]) -> Result<Tensor, ModelError>,
+    ) -> Result<Tensor, ModelError> {
+        let often = |tensor: &Tensor| tensor.f_repeat_interleave_self_int(samples as i64, 0, None);
+        let mean = often(&self.mean)?;
+        let spread = often(&self.log_variance)?.f_mul_scalar(0.5)?.f_exp()?;
+        Ok(mean.f_add(&spread.f_mul(&noise(&mean.size())?)?)?)
+    }
 }
 
 /// An encoder of one of the sizes.
@@ -77,44 +94,83 @@ impl PaperBlock {
     }
 }
 
-/// The authors' `VAE_new_Enc_small`: four blocks with max-pooling between, then one linear layer.
+/// The authors' `VAE_new_Enc_small`, or the encoder of their `VAE_new` where the size is wide: four blocks with
+/// max-pooling between, then one linear layer, or two.
 pub struct PaperEncoder {
-    blocks: [PaperBlock; 4],
+    blocks: PaperPyramid,
     linear: Linear,
+    log_variance: Option<Linear>,
 }
 
 /// Voxels of the grid that the paper's linear layers see: 16³.
 pub(super) const PAPER_GRID: i64 = 16 * 16 * 16;
 
+/// The four blocks of the paper's encoders, with max-pooling between.
+pub(super) struct PaperPyramid([PaperBlock; 4]);
+
+impl PaperPyramid {
+    /// Asks for the parameters under the authors' names.
+    pub(super) fn new(parameters: &mut dyn Parameters, size: &PaperSize) -> Result<Self, ModelError> {
+        let [c128, c64, c32, c16] = size.widths();
+        Ok(Self([
+            PaperBlock::new(parameters, "conv_initial", [1, c128 / 2, c128])?,
+            PaperBlock::new(parameters, "conv_rest_x_64", [c128, c128, c64])?,
+            PaperBlock::new(parameters, "conv_rest_x_32", [c64, c64, c32])?,
+            PaperBlock::new(parameters, "conv_rest_x_16", [c32, c32, c16])?,
+        ]))
+    }
+
+    /// Returns what each block gives, from the finest grid down.
+    pub(super) fn forward(&self, masks: &Tensor) -> Result<[Tensor; 4], ModelError> {
+        let [block128, block64, block32, block16] = &self.0;
+        let halved = |grid: &Tensor| grid.f_max_pool3d([2; 3], [2; 3], [0; 3], [1; 3], false);
+        let grid128 = block128.forward(masks)?;
+        let grid64 = block64.forward(&halved(&grid128)?)?;
+        let grid32 = block32.forward(&halved(&grid64)?)?;
+        let grid16 = block16.forward(&halved(&grid32)?)?;
+        Ok([grid128, grid64, grid32, grid16])
+    }
+}
+
 impl PaperEncoder {
     /// Asks for the parameters under the authors' names.
     pub fn new(parameters: &mut dyn Parameters, size: &PaperSize) -> Result<Self, ModelError> {
-        let c = size.channels;
+        let blocks = PaperPyramid::new(parameters, size)?;
+        let [.., c16] = size.widths();
+        let shape = [c16 * PAPER_GRID, size.latents];
         Ok(Self {
-            blocks: [
-                PaperBlock::new(parameters, "conv_initial", [1, c / 2, c])?,
-                PaperBlock::new(parameters, "conv_rest_x_64", [c, c, c])?,
-                PaperBlock::new(parameters, "conv_rest_x_32", [c, c, 2 * c])?,
-                PaperBlock::new(parameters, "conv_rest_x_16", [2 * c, 2 * c, 4 * c])?,
-            ],
-            linear: Linear::new(parameters, "linear_enc", [4 * c * PAPER_GRID, size.latents])?,
+            blocks,
+            linear: Linear::new(parameters, "linear_enc", shape)?,
+            log_variance: match size.heads {
+                Heads::Shared => None,
+                Heads::Separate => Some(Linear::starting(
+                    parameters,
+                    "linear_enc_log_variance",
+                    shape,
+                    QUIET,
+                )?),
+            },
         })
     }
 
-    /// Returns the posterior. Mean and log-variance come from the same layer, as in the authors' code:
+    /// Returns the posterior. In the authors' code mean and log-variance come from the same layer:
     /// log-variance = 1e-6 + softplus(mean), so that no standard deviation is below 1.
     pub fn forward(&self, masks: &Tensor) -> Result<Posterior, ModelError> {
-        let mut grid = masks.shallow_clone();
-        for (position, block) in self.blocks.iter().enumerate() {
-            if position > 0 {
-                grid = grid.f_max_pool3d([2; 3], [2; 3], [0; 3], [1; 3], false)?;
-            }
-            grid = block.forward(&grid)?;
-        }
-        let mean = self.linear.forward(&grid.f_flatten(1, -1)?)?;
-        let log_variance = mean.f_softplus()?.f_add_scalar(1e-6)?;
+        let [.., grid16] = self.blocks.forward(masks)?;
+        let features = grid16.f_flatten(1, -1)?;
+        let mean = self.linear.forward(&features)?;
+        let log_variance = match &self.log_variance {
+            None => mean.f_softplus()?.f_add_scalar(1e-6)?,
+            Some(head) => within_bounds(&head.forward(&features)?)?,
+        };
         Ok(Posterior { mean, log_variance })
     }
+}
+
+/// Keeps log-variances within [`LOG_VARIANCE`].
+fn within_bounds(log_variance: &Tensor) -> Result<Tensor, ModelError> {
+    let [lowest, highest] = LOG_VARIANCE;
+    Ok(log_variance.f_clamp(lowest, highest)?)
 }
 
 /// Strided convolutions down to an eighth of the edge and one level further and back, then two heads.
@@ -134,13 +190,14 @@ pub struct CompactEncoder {
 const LOG_VARIANCE: [f64; 2] = [-10.0, 4.0];
 /// Log-variance at the start of training: a standard deviation of 0.14.
 const LOG_VARIANCE_START: f64 = -4.0;
+/// Start of a head of log-variances: weights, bias.
+const QUIET: [Fresh; 2] = [Fresh::Constant(0.0), Fresh::Constant(LOG_VARIANCE_START)];
 
 impl CompactEncoder {
     /// Asks for the parameters.
     pub fn new(parameters: &mut dyn Parameters, size: &CompactSize) -> Result<Self, ModelError> {
         let [c64, c32, c16, c8] = size.channels;
         let [n32, n16, n8, n16_again] = size.encoder_blocks;
-        let quiet = [Fresh::Constant(0.0), Fresh::Constant(LOG_VARIANCE_START)];
         Ok(Self {
             stem: Conv::new(parameters, "stem", [1, c64], [4, 2])?,
             down: [
@@ -157,7 +214,7 @@ impl CompactEncoder {
             up: Double::new(parameters, "up16", [c8, c16])?,
             norm: GroupNorm::new(parameters, "norm", c16)?,
             mean: Conv::new(parameters, "mean", [c16, size.latents], [1, 1])?,
-            log_variance: Conv::starting(parameters, "log_variance", [c16, size.latents], [1, 1], quiet)?,
+            log_variance: Conv::starting(parameters, "log_variance", [c16, size.latents], [1, 1], QUIET)?,
         })
     }
 
@@ -171,12 +228,11 @@ impl CompactEncoder {
         let grid8 = through(blocks8, down8.forward(&grid16)?)?;
         let back = grid16.f_add(&self.up.forward(&grid8)?)?;
         let features = self.norm.forward(&through(blocks16_again, back)?)?.f_silu()?;
-        let [lowest, highest] = LOG_VARIANCE;
         let mean = self.mean.forward(&features)?.f_to_kind(masks.kind())?;
         let log_variance = self.log_variance.forward(&features)?.f_to_kind(masks.kind())?;
         Ok(Posterior {
             mean,
-            log_variance: log_variance.f_clamp(lowest, highest)?,
+            log_variance: within_bounds(&log_variance)?,
         })
     }
 }

@@ -2,11 +2,11 @@
 
 use tch::Tensor;
 
-use crate::lsd_ebm::description::{CompactSize, Network, PaperSize};
-use crate::lsd_ebm::encoder::{PAPER_GRID, PaperBlock};
-use crate::lsd_ebm::layers::{
+use crate::networks::encoder::{PAPER_GRID, PaperBlock};
+use crate::networks::layers::{
     Conv, Double, GroupNorm, Linear, Parameters, Residual, channels_last, depth_to_space, through,
 };
+use crate::networks::{CompactSize, Network, PaperSize};
 use crate::reconstructor::ModelError;
 
 /// A generator (decoder) of one of the sizes.
@@ -27,18 +27,19 @@ impl Generator {
     }
 
     /// Returns the logits of masks, B×1×x×y×z: a voxel is vertebra where its logit is above 0, which is where
-    /// its probability is above 0.5.
-    pub fn forward(&self, latents: &Tensor) -> Result<Tensor, ModelError> {
+    /// its probability is above 0.5. Only a generator of detail looks at the observed masks B×1×x×y×z.
+    pub fn forward(&self, latents: &Tensor, observed: &Tensor) -> Result<Tensor, ModelError> {
         match self {
             Self::Paper(generator) => generator.forward(latents),
-            Self::Compact(generator) => generator.forward(latents),
+            Self::Compact(generator) => generator.forward(latents, observed),
         }
     }
 }
 
-/// The authors' `VAE_new_Dec_small`: one linear layer, then three blocks with nearest up-sampling before each.
+/// The authors' `VAE_new_Dec_small`, or `GenModel_vert` where the size is wide: one linear layer, then three blocks
+/// with nearest up-sampling before each.
 pub struct PaperGenerator {
-    channels: i64,
+    coarsest: i64,
     linear: Linear,
     blocks: [PaperBlock; 3],
     last: Conv,
@@ -47,29 +48,34 @@ pub struct PaperGenerator {
 impl PaperGenerator {
     /// Asks for the parameters under the authors' names.
     pub fn new(parameters: &mut dyn Parameters, size: &PaperSize) -> Result<Self, ModelError> {
-        let c = size.channels;
+        let [c128, c64, c32, c16] = size.widths();
         Ok(Self {
-            channels: c,
-            linear: Linear::new(parameters, "linear_dec", [size.latents, 4 * c * PAPER_GRID])?,
+            coarsest: c16,
+            linear: Linear::new(parameters, "linear_dec", [size.latents, c16 * PAPER_GRID])?,
             blocks: [
-                PaperBlock::new(parameters, "conv_rest_u_32", [4 * c, 2 * c, 2 * c])?,
-                PaperBlock::new(parameters, "conv_rest_u_64", [2 * c, c, c])?,
-                PaperBlock::new(parameters, "conv_rest_u_128", [c, c, c])?,
+                PaperBlock::new(parameters, "conv_rest_u_32", [c16, c32, c32])?,
+                PaperBlock::new(parameters, "conv_rest_u_64", [c32, c64, c64])?,
+                PaperBlock::new(parameters, "conv_rest_u_128", [c64, c128, c128])?,
             ],
-            last: Conv::new(parameters, "conv_final", [c, 1], [3, 1])?,
+            last: Conv::new(parameters, "conv_final", [c128, 1], [3, 1])?,
         })
     }
 
     /// Returns the logits; the authors' code goes on to their sigmoid.
     pub fn forward(&self, latents: &Tensor) -> Result<Tensor, ModelError> {
         let flat = self.linear.forward(latents)?;
-        let mut grid = flat.f_view([-1, 4 * self.channels, 16, 16, 16])?;
+        let mut grid = flat.f_view([-1, self.coarsest, 16, 16, 16])?;
         for block in &self.blocks {
-            let (_, _, x, y, z) = grid.size5()?;
-            grid = block.forward(&grid.f_upsample_nearest3d([2 * x, 2 * y, 2 * z], None, None, None)?)?;
+            grid = block.forward(&doubled(&grid)?)?;
         }
         self.last.forward(&grid)
     }
+}
+
+/// Returns the grid of twice the edge, each voxel eight times.
+pub(super) fn doubled(grid: &Tensor) -> Result<Tensor, ModelError> {
+    let (_, _, x, y, z) = grid.size5()?;
+    Ok(grid.f_upsample_nearest3d([2 * x, 2 * y, 2 * z], None, None, None)?)
 }
 
 /// Residual blocks on the latent grid and on that of twice the edge, then sub-voxels woven into the last grid.
@@ -78,6 +84,7 @@ pub struct CompactGenerator {
     blocks: [Vec<Residual>; 2],
     up: [Double; 2],
     norm: GroupNorm,
+    detail: Option<[Conv; 2]>,
     last: Conv,
 }
 
@@ -86,6 +93,16 @@ impl CompactGenerator {
     pub fn new(parameters: &mut dyn Parameters, size: &CompactSize) -> Result<Self, ModelError> {
         let [c64, c32, c16, _] = size.channels;
         let [n16, n32] = size.decoder_blocks;
+        // fields of view of 4 and 6 voxels: edges of what was observed, not its shape, which is the latent's to say
+        let detail = if size.detail {
+            Some([
+                Conv::new(parameters, "detail64", [1, c64], [4, 2])?,
+                Conv::new(parameters, "detail32", [c64, c32], [2, 2])?,
+            ])
+        } else {
+            None
+        };
+        let last = if size.detail { 2 * c64 } else { c64 };
         Ok(Self {
             first: Conv::new(parameters, "first", [size.latents, c16], [3, 1])?,
             blocks: [
@@ -97,17 +114,28 @@ impl CompactGenerator {
                 Double::new(parameters, "up64", [c32, c64])?,
             ],
             norm: GroupNorm::new(parameters, "norm", c32)?,
-            last: Conv::new(parameters, "last", [c64, 8], [3, 1])?,
+            detail,
+            last: Conv::new(parameters, "last", [last, 8], [3, 1])?,
         })
     }
 
     /// Returns the logits on a grid of eight times the latent's edge, in the kind of the latents.
-    pub fn forward(&self, latents: &Tensor) -> Result<Tensor, ModelError> {
+    pub fn forward(&self, latents: &Tensor, observed: &Tensor) -> Result<Tensor, ModelError> {
         let [blocks16, blocks32] = &self.blocks;
         let [up32, up64] = &self.up;
         let grid16 = through(blocks16, self.first.forward(&channels_last(latents)?)?)?;
-        let grid32 = through(blocks32, up32.forward(&grid16)?)?;
-        let grid64 = up64.forward(&self.norm.forward(&grid32)?.f_silu()?)?.f_silu()?;
+        let mut grid32 = up32.forward(&grid16)?;
+        let mut detail64 = None;
+        if let Some([to64, to32]) = &self.detail {
+            let detail = to64.forward(&channels_last(observed)?)?.f_silu()?;
+            grid32 = grid32.f_add(&to32.forward(&detail)?)?;
+            detail64 = Some(detail);
+        }
+        let grid32 = through(blocks32, grid32)?;
+        let mut grid64 = up64.forward(&self.norm.forward(&grid32)?.f_silu()?)?.f_silu()?;
+        if let Some(detail) = detail64 {
+            grid64 = Tensor::f_cat(&[grid64, detail], 1)?;
+        }
         depth_to_space(&self.last.forward(&grid64)?.f_to_kind(latents.kind())?)
     }
 }

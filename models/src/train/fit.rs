@@ -1,0 +1,304 @@
+//! The fit of encoder, generator or U-Net, and of the energy where it learns beside them.
+
+use std::ops::ControlFlow;
+
+use ndarray::Array3;
+use rand::RngExt as _;
+use rand_chacha::ChaCha8Rng;
+use tch::{Device, Kind, Tensor};
+
+use crate::description::{Method, Preset};
+use crate::lsd_ebm::langevin::drawn;
+use crate::networks::encoder::{Encoder, Posterior};
+use crate::networks::generator::Generator;
+use crate::networks::grids::to_tensor;
+use crate::networks::layers::{Stored, channels_last};
+use crate::networks::unet::Unet;
+use crate::networks::{ENCODER, GENERATOR, UNET};
+use crate::reconstructor::ModelError;
+use crate::seed::{derive, generator};
+use crate::train::joint::{Contrast, lebm_losses, lsd_ebm_losses};
+use crate::train::losses::{Loss, cross_entropy_sum, divergence_sum, per_sample, reconstruction};
+use crate::train::run::{Clock, Run};
+use crate::train::samples::{Pair, Plan, ahead, next};
+use crate::train::{Phase, Recipe};
+use crate::weights::Tensors;
+
+/// What one batch asks of the weights.
+pub struct Losses {
+    /// Of encoder, generator or U-Net.
+    pub networks: Loss,
+    /// Of the energy, where it learns beside them.
+    pub energy: Option<Loss>,
+}
+
+/// A batch as tensors, B×1×x×y×z each.
+pub struct Batch {
+    /// What the encoder sees.
+    pub seen: Tensor,
+    /// What the generator's detail, or the sampler, sees.
+    pub observed: Tensor,
+    /// What is to come out.
+    pub clean: Tensor,
+}
+
+impl Batch {
+    /// Stacks pairs.
+    pub fn of(pairs: &[Pair]) -> Result<Self, ModelError> {
+        let stacked = |get: fn(&Pair) -> &Array3<u8>| to_tensor(&pairs.iter().map(get).collect::<Vec<_>>());
+        Ok(Self {
+            seen: stacked(|pair| &pair.seen)?,
+            observed: stacked(|pair| &pair.observed)?,
+            clean: stacked(|pair| &pair.clean)?,
+        })
+    }
+
+    /// Puts what the restorer makes of them in place of the masks that are to be restored first.
+    pub fn restored(mut self, pairs: &[Pair], restorer: Option<&Unet>) -> Result<Self, ModelError> {
+        let rows: Vec<i64> = (0_i64..)
+            .zip(pairs)
+            .filter(|(_, pair)| pair.restored)
+            .map(|(row, _)| row)
+            .collect();
+        let (Some(unet), false) = (restorer, rows.is_empty()) else {
+            return Ok(self);
+        };
+        let _no_grad = tch::no_grad_guard();
+        let rows = Tensor::f_from_slice(&rows)?;
+        let masks = unet.forward(&self.seen.f_index_select(0, &rows)?)?;
+        let masks = masks.f_gt(0.0)?.f_to_kind(Kind::Float)?;
+        self.seen = self.seen.f_index_copy(0, &rows, &masks)?;
+        self.observed = self.observed.f_index_copy(0, &rows, &masks)?;
+        Ok(self)
+    }
+}
+
+impl Run<'_> {
+    /// Fits to the end of the phase, or until told to stop.
+    pub fn fit(&mut self) -> Result<ControlFlow<()>, ModelError> {
+        let recipe = self.recipe;
+        let fit = &recipe.fit;
+        let plan = Plan {
+            masks: self.masks,
+            recipe,
+            seed: derive(recipe.seed, "fit"),
+            batch: fit.batch,
+            degraded: recipe.degraded,
+            reuse: recipe.reuse,
+            restores: self.restorer.is_some(),
+        };
+        let each = fit.accumulate as u64;
+        std::thread::scope(|scope| {
+            let batches = ahead(scope, plan, self.state.networks.step * each);
+            let mut clock = Clock::start(self.state.seconds, fit.steps, fit.minutes);
+            loop {
+                let progress = clock.progress(self.state.networks.step);
+                if progress >= 1.0 {
+                    return Ok(ControlFlow::Continue(()));
+                }
+                let figures = self.fit_step(progress, || next(&batches))?;
+                let progress = clock.progress(self.state.networks.step);
+                if self
+                    .report(Phase::Fit, &mut clock, progress, &figures)?
+                    .is_break()
+                {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+        })
+    }
+
+    /// Makes one step of as many batches as the recipe accumulates.
+    fn fit_step(
+        &mut self,
+        progress: f64,
+        mut next: impl FnMut() -> Result<Vec<Pair>, ModelError>,
+    ) -> Result<Vec<(&'static str, f64)>, ModelError> {
+        let recipe = self.recipe;
+        let step = self.state.networks.step;
+        let batches = recipe.fit.accumulate;
+        let mut sums = Vec::new();
+        let mut figures: Vec<(&'static str, f64)> = Vec::new();
+        for part in 0..batches {
+            let pairs = next()?;
+            let batch = Batch::of(&pairs)?.restored(&pairs, self.restorer)?;
+            let losses = self.losses(&batch, derive(recipe.seed, &format!("step {step} part {part}")))?;
+            let mut of_this = vec![self.state.networks.gradients(&losses.networks.total)?];
+            let mut told = losses.networks.figures;
+            if let Some(energy) = losses.energy {
+                of_this.push(self.state.energy.gradients(&energy.total)?);
+                told.extend(energy.figures);
+            }
+            if sums.is_empty() {
+                sums = of_this;
+            } else {
+                for (sum, gradients) in sums.iter_mut().zip(&of_this) {
+                    sum.add(gradients)?;
+                }
+            }
+            figures.extend(told);
+        }
+        let rate = recipe.fit.rate(step, progress);
+        let mut sums = sums.into_iter();
+        if let Some(sum) = sums.next() {
+            let norm = self
+                .state
+                .networks
+                .descend(&sum.mean_of(batches)?, &recipe.fit, rate)?;
+            figures.push(("gradient", norm));
+        }
+        if let Some(sum) = sums.next() {
+            let fit = &recipe.energy.fit;
+            let sum = sum.mean_of(batches)?;
+            let norm = self.state.energy.descend(&sum, fit, fit.rate(step, progress))?;
+            figures.push(("energy_gradient", norm));
+        }
+        figures.push(("learning_rate", rate));
+        self.guard(&figures)?;
+        Ok(figures)
+    }
+
+    fn losses(&self, batch: &Batch, seed: u64) -> Result<Losses, ModelError> {
+        let recipe = self.recipe;
+        let networks = self.state.networks.in_training();
+        let mut noise = noise_of(seed, &batch.seen);
+        let alone = |networks| Losses {
+            networks,
+            energy: None,
+        };
+        match recipe.method {
+            Method::ReconNet => {
+                let unet = Unet::new(&mut stored(&networks, UNET, recipe), &recipe.network)?;
+                let logits = unet.forward(&batch.seen)?;
+                Ok(alone(if recipe.preset == Preset::PaperCode {
+                    by_sums(&logits, &batch.clean)?
+                } else {
+                    reconstruction(&logits, &batch.clean, &recipe.loss)?
+                }))
+            }
+            Method::Vae => Ok(alone(
+                Autoencoder::new(&networks, recipe)?.loss(batch, recipe, &mut noise)?,
+            )),
+            Method::LsdEbm if !recipe.is_joint() => Ok(alone(
+                Autoencoder::new(&networks, recipe)?.loss(batch, recipe, &mut noise)?,
+            )),
+            Method::LsdEbm => {
+                let levels = recipe.description(self.state.latent.clone()).schedule()?.levels();
+                let count = batch.seen.size().first().copied().unwrap_or_default();
+                let mut rng = generator(derive(seed, "levels"));
+                let levels: Vec<usize> = (0..count).map(|_| rng.random_range(0..levels)).collect();
+                lsd_ebm_losses(
+                    &Autoencoder::new(&networks, recipe)?,
+                    &Contrast::of(&self.state.energy, recipe)?,
+                    batch,
+                    &levels,
+                    &mut noise,
+                )
+            }
+            Method::Lebm => lebm_losses(&self.state, recipe, batch, &mut noise),
+        }
+    }
+}
+
+/// Returns what draws the noise of one batch: each sample has a generator of its own.
+pub fn noise_of(seed: u64, masks: &Tensor) -> impl FnMut(&[i64]) -> Result<Tensor, ModelError> {
+    let count = masks.size().first().copied().unwrap_or_default();
+    let mut rngs: Vec<ChaCha8Rng> = (0..count)
+        .map(|slot| generator(derive(seed, &slot.to_string())))
+        .collect();
+    move |shape: &[i64]| drawn(&mut rngs, shape, Device::Cpu)
+}
+
+/// Returns parameters under training.
+pub fn stored<'a>(tensors: &'a Tensors, prefix: &'a str, recipe: &Recipe) -> Stored<'a> {
+    let kind = tensors.values().next().map_or(Kind::Float, Tensor::kind);
+    Stored {
+        kind,
+        compute: if recipe.half { Kind::BFloat16 } else { kind },
+        training: true,
+        ..Stored::on(tensors, prefix, Device::Cpu)
+    }
+}
+
+/// Returns parameters that are used in the middle of training, and not trained thereby.
+pub fn still<'a>(tensors: &'a Tensors, prefix: &'a str, recipe: &Recipe) -> Stored<'a> {
+    Stored {
+        training: false,
+        ..stored(tensors, prefix, recipe)
+    }
+}
+
+/// Returns the authors' reconstruction loss: cross-entropy, a sum over voxels per sample.
+pub fn by_sums(logits: &Tensor, clean: &Tensor) -> Result<Loss, ModelError> {
+    let total = per_sample(&cross_entropy_sum(logits, clean)?, clean)?;
+    Ok(Loss {
+        figures: vec![("cross_entropy_sum", total.f_double_value(&[])?)],
+        total,
+    })
+}
+
+/// Encoder and generator on weights under training.
+pub struct Autoencoder {
+    /// The encoder.
+    pub encoder: Encoder,
+    /// The generator.
+    pub generator: Generator,
+}
+
+impl Autoencoder {
+    /// Builds both on the weights, which gradients go through.
+    pub fn new(tensors: &Tensors, recipe: &Recipe) -> Result<Self, ModelError> {
+        Ok(Self {
+            encoder: Encoder::new(&mut stored(tensors, ENCODER, recipe), &recipe.network)?,
+            generator: Generator::new(&mut stored(tensors, GENERATOR, recipe), &recipe.network)?,
+        })
+    }
+
+    /// Returns the posterior of what is seen, a sample of it, and the logits that it decodes to.
+    pub fn forward(
+        &self,
+        batch: &Batch,
+        noise: &mut dyn FnMut(&[i64]) -> Result<Tensor, ModelError>,
+    ) -> Result<(Posterior, Tensor, Tensor), ModelError> {
+        let posterior = self.encoder.forward(&channels_last(&batch.seen)?)?;
+        let z = posterior.sampled(1, noise)?;
+        let logits = self.generator.forward(&z, &batch.observed)?;
+        Ok((posterior, z, logits))
+    }
+
+    /// Returns cross-entropy, soft Dice and divergence from N(0, 1): of the VAE's evidence lower bound, and for
+    /// LSD-EBM with a small weight, since its prior is the energy's to learn afterwards.
+    pub fn loss(
+        &self,
+        batch: &Batch,
+        recipe: &Recipe,
+        noise: &mut dyn FnMut(&[i64]) -> Result<Tensor, ModelError>,
+    ) -> Result<Loss, ModelError> {
+        let (posterior, _, logits) = self.forward(batch, noise)?;
+        let divergence = divergence_sum(&posterior)?;
+        if recipe.preset == Preset::PaperCode {
+            let sum = cross_entropy_sum(&logits, &batch.clean)?;
+            let figures = vec![
+                (
+                    "cross_entropy_sum",
+                    per_sample(&sum, &batch.clean)?.f_double_value(&[])?,
+                ),
+                (
+                    "divergence_sum",
+                    per_sample(&divergence, &batch.clean)?.f_double_value(&[])?,
+                ),
+            ];
+            let total = per_sample(&sum.f_add(&divergence)?, &batch.clean)?;
+            return Ok(Loss { total, figures });
+        }
+        let mut loss = reconstruction(&logits, &batch.clean, &recipe.loss)?;
+        // both as sums, so that a weight of 1 is the evidence lower bound
+        let per_voxel = divergence.f_div_scalar(batch.clean.numel() as f64)?;
+        let entries = posterior.mean.numel() as f64;
+        loss.figures
+            .push(("divergence", divergence.f_double_value(&[])? / entries));
+        let weight = recipe.loss.cross_entropy * recipe.loss.divergence;
+        loss.total = loss.total.f_add(&per_voxel.f_mul_scalar(weight)?)?;
+        Ok(loss)
+    }
+}

@@ -1,0 +1,571 @@
+//! How to train: section `[train.recipe]` of the configuration. Method, preset and size decide every default.
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use crate::augment::AugmentConf;
+use crate::description::{Description, LatentStatistics, Method, Preset};
+use crate::lebm::{Likelihood, Short};
+use crate::lsd_ebm::schedule::{Levels, Schedule};
+use crate::lsd_ebm::walk::Walk;
+use crate::networks::{CompactSize, Heads, Network, PaperSize, Time};
+use crate::reconstructor::ModelError;
+
+/// How large the networks are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Size {
+    /// The paper's.
+    Paper,
+    /// Fit for a CPU.
+    #[default]
+    Compact,
+}
+
+/// How to train a method. What a configuration leaves out follows from `method`, `preset` and `size`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Recipe {
+    /// The method.
+    pub method: Method,
+    /// The authors' code to the letter, or as the mathematics says.
+    pub preset: Preset,
+    /// How large the networks are.
+    pub size: Size,
+    /// Version to write into the weights.
+    pub version: String,
+    /// Seed of everything random; weights are equal for equal seeds, steps and threads.
+    pub seed: u64,
+    /// Threads of the tensor operations; one more prepares samples.
+    pub threads: usize,
+    /// Compute convolutions in bfloat16: twice as fast on CPUs that have it, much slower on others.
+    pub half: bool,
+    /// Store the finished weights in 16 bits.
+    pub store_half: bool,
+    /// Minutes between checkpoints.
+    pub checkpoint_minutes: f64,
+    /// Steps between validations.
+    pub validate_every: u64,
+    /// The networks in full.
+    pub network: Network,
+    /// LSD-EBM: diffusion levels.
+    pub levels: Levels,
+    /// LSD-EBM: the walk from one level to the one below.
+    pub walk: Walk,
+    /// LEBM: its chains.
+    pub short: Short,
+    /// Share of clean masks' copies that are degraded before the encoder sees them (0: the paper's way).
+    pub degraded: f64,
+    /// Share of the degraded pairs whose encoder sees the clean mask while the generator's detail is the degraded
+    /// one's: it teaches the generator to take from the latent what the observed mask lacks.
+    pub informed: f64,
+    /// Share of the degraded pairs that go through ReconNet first, if `train.restorer` names its weights.
+    pub restored: f64,
+    /// Share of phantoms among the masks.
+    pub phantoms: f64,
+    /// Batches that show the same augmented masks, each time degraded anew: augmentation is the dear part.
+    pub reuse: u64,
+    /// Random deformation of the masks.
+    pub augment: AugmentConf,
+    /// What encoder, generator or U-Net are trained for.
+    pub loss: LossConf,
+    /// How encoder, generator or U-Net are trained.
+    pub fit: Fit,
+    /// How the energy is trained: after them, or in `paper-code` and LEBM beside them, with the steps of `fit`.
+    pub energy: EnergyConf,
+}
+
+/// Weights of the terms of a loss, beside each other.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LossConf {
+    /// Binary cross-entropy, mean per voxel.
+    pub cross_entropy: f64,
+    /// Soft Dice loss.
+    pub dice: f64,
+    /// Kullback–Leibler divergence of the posterior from N(0, 1) beside the cross-entropy, both as sums: 1 is the
+    /// evidence lower bound.
+    pub divergence: f64,
+}
+
+/// How a network is fitted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fit {
+    /// Most steps.
+    pub steps: u64,
+    /// Most minutes; 0 for as long as the steps take. Resumed minutes count together.
+    pub minutes: f64,
+    /// Masks, or latents, per batch.
+    pub batch: usize,
+    /// Batches whose gradients make one step.
+    pub accumulate: usize,
+    /// Largest learning rate.
+    pub learning_rate: f64,
+    /// How the learning rate falls.
+    pub schedule: Rate,
+    /// Steps over which the learning rate rises first.
+    pub warm_up: u64,
+    /// AdamW's decays of the running means of the gradient and of its square.
+    pub betas: [f64; 2],
+    /// Weight decay of AdamW.
+    pub weight_decay: f64,
+    /// Norm that a step's gradient is cut to; 0 leaves it.
+    pub clip: f64,
+    /// Decay of the running mean of the weights, which is what is kept; 0 keeps the weights themselves.
+    pub ema: f64,
+}
+
+/// How a learning rate falls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rate {
+    /// Not at all.
+    Constant,
+    /// As a cosine to a hundredth.
+    Cosine,
+    /// Linearly to a twentieth.
+    Linear,
+}
+
+impl Rate {
+    /// Returns the share of the largest learning rate after a share of the training.
+    pub fn at(self, progress: f64) -> f64 {
+        let progress = progress.clamp(0.0, 1.0);
+        match self {
+            Self::Constant => 1.0,
+            Self::Cosine => 0.01 + 0.99 * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
+            Self::Linear => (1.0 - progress).max(0.05),
+        }
+    }
+}
+
+/// How an energy is trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnergyConf {
+    /// Steps, learning rate and the like; 0 steps leave the energy untrained.
+    pub fit: Fit,
+    /// Pairs of clean and degraded latents that are encoded once and then trained on.
+    pub latents: usize,
+    /// Weight of the squared energies (mean per latent entry), which keeps them small.
+    pub regularisation: f64,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self::of(Method::LsdEbm, Preset::Corrected, Size::Compact)
+    }
+}
+
+/// Levels of `corrected`, `compact`: standard deviation of the noise at each, from 0 up.
+const COMPACT_LEVELS: [f64; 7] = [0.0, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95];
+/// T of the paper's Table 1.
+const PAPER_LEVELS: usize = 20;
+/// T of the schedule that the authors' evaluation walks, whatever was trained.
+const PAPER_LEVELS_WALKED: usize = 30;
+/// Masks that the authors train on, in batches of 4, for 201 epochs.
+const PAPER_STEPS: u64 = 201 * (446 / 4);
+
+impl Recipe {
+    /// Returns the recipe of a method under a preset at a size.
+    pub fn of(method: Method, preset: Preset, size: Size) -> Self {
+        let paper_code = preset == Preset::PaperCode;
+        let network = network(method, preset, size);
+        let by_sums = LossConf {
+            cross_entropy: 1.0,
+            dice: 0.0,
+            divergence: 1.0,
+        };
+        let divergence = if method == Method::Vae { 1.0 } else { 0.005 };
+        let size_name = if size == Size::Paper { "paper" } else { "compact" };
+        let version = match preset {
+            Preset::PaperCode => format!("paper-code-{size_name}-1"),
+            Preset::Corrected => format!("{size_name}-2"),
+        };
+        Self {
+            method,
+            preset,
+            size,
+            version,
+            seed: 0,
+            threads: 2,
+            half: !paper_code && size == Size::Compact,
+            store_half: !paper_code,
+            checkpoint_minutes: 5.0,
+            validate_every: 200,
+            network,
+            levels: match (paper_code, size) {
+                (false, Size::Compact) => Levels::Noise(COMPACT_LEVELS.to_vec()),
+                _ => Levels::Paper(PAPER_LEVELS),
+            },
+            walk: if paper_code {
+                Walk::paper()
+            } else {
+                Walk::corrected(15)
+            },
+            short: match (paper_code, size) {
+                (true, _) => Short::paper(30),
+                (false, _) => Short {
+                    posterior_steps: 10,
+                    posterior_step: 0.2,
+                    prior_steps: 20,
+                    prior_step: 0.1,
+                    likelihood: Likelihood::Bernoulli(4.0),
+                    temperature: 0.3,
+                },
+            },
+            degraded: if paper_code { 0.0 } else { 0.85 },
+            informed: if !paper_code && size == Size::Compact && method == Method::LsdEbm {
+                0.3
+            } else {
+                0.0
+            },
+            restored: 0.0,
+            phantoms: if paper_code { 0.0 } else { 0.2 },
+            reuse: if paper_code { 1 } else { 2 },
+            augment: AugmentConf::default(),
+            loss: if paper_code {
+                by_sums
+            } else {
+                LossConf {
+                    cross_entropy: 5.0,
+                    dice: 1.0,
+                    divergence,
+                }
+            },
+            fit: if paper_code {
+                Fit::paper(method)
+            } else {
+                Fit {
+                    steps: 3000,
+                    minutes: 45.0,
+                    batch: 4,
+                    accumulate: 1,
+                    learning_rate: 2e-3,
+                    schedule: Rate::Cosine,
+                    warm_up: 50,
+                    betas: [0.9, 0.99],
+                    weight_decay: 1e-2,
+                    clip: 1.0,
+                    ema: 0.995,
+                }
+            },
+            energy: EnergyConf {
+                fit: if paper_code {
+                    Fit::paper(method)
+                } else {
+                    Fit {
+                        steps: 1200,
+                        minutes: 10.0,
+                        batch: 8,
+                        accumulate: 1,
+                        learning_rate: 3e-4,
+                        schedule: Rate::Linear,
+                        warm_up: 0,
+                        betas: [0.9, 0.99],
+                        weight_decay: 0.0,
+                        clip: 1.0,
+                        ema: 0.98,
+                    }
+                },
+                latents: 480,
+                regularisation: 0.0,
+            },
+        }
+    }
+
+    /// Returns whether the energy is trained beside the other networks, step by step, instead of after them.
+    pub fn is_joint(&self) -> bool {
+        self.method == Method::Lebm || (self.method == Method::LsdEbm && self.preset == Preset::PaperCode)
+    }
+
+    /// Returns whether latents are standardised before they are diffused.
+    pub fn standardises(&self) -> bool {
+        self.method == Method::LsdEbm && self.preset == Preset::Corrected
+    }
+
+    /// Returns what the weights trained so will be, with latent statistics as far as they are known.
+    pub fn description(&self, latent: LatentStatistics) -> Description {
+        let is_diffusion = self.method == Method::LsdEbm;
+        let walked = is_diffusion && self.preset == Preset::PaperCode;
+        Description {
+            method: self.method,
+            version: self.version.clone(),
+            preset: self.preset,
+            network: self.network.clone(),
+            levels: is_diffusion.then(|| self.levels.clone()),
+            levels_walked: walked.then_some(Levels::Paper(PAPER_LEVELS_WALKED)),
+            walk: is_diffusion.then(|| self.walk.clone()),
+            short: (self.method == Method::Lebm).then(|| self.short.clone()),
+            latent,
+        }
+    }
+
+    /// Refuses numbers that cannot be.
+    ///
+    /// # Errors
+    /// [`ModelError::Conf`] that names the key.
+    pub fn check(&self) -> Result<(), ModelError> {
+        let wrong = |what: String| Err(ModelError::Conf(format!("train.recipe.{what}")));
+        let energy = &self.energy.fit;
+        for (name, count) in [
+            ("threads", self.threads),
+            ("fit.batch", self.fit.batch),
+            ("fit.accumulate", self.fit.accumulate),
+            ("energy.fit.batch", energy.batch),
+            ("energy.fit.accumulate", energy.accumulate),
+            ("energy.latents", self.energy.latents),
+            ("walk.steps", self.walk.steps),
+            ("reuse", usize::try_from(self.reuse).unwrap_or_default()),
+            (
+                "validate_every",
+                usize::try_from(self.validate_every).unwrap_or_default(),
+            ),
+        ] {
+            if count == 0 {
+                return wrong(format!("{name}: expected at least 1, found 0"));
+            }
+        }
+        for (name, share) in [
+            ("degraded", self.degraded),
+            ("informed", self.informed),
+            ("restored", self.restored),
+            ("phantoms", self.phantoms),
+        ] {
+            if !(0.0..=1.0).contains(&share) {
+                return wrong(format!("{name}: expected a share of 0 to 1, found {share}"));
+            }
+        }
+        if self.informed + self.restored > 1.0 {
+            return wrong(format!(
+                "informed, restored: expected shares of at most 1 together, found {} and {}",
+                self.informed, self.restored
+            ));
+        }
+        if self.half && matches!(self.network, Network::Paper(_)) {
+            return wrong("half: expected false for the paper's networks, found true".to_owned());
+        }
+        let of_size = matches!(
+            (&self.network, self.size),
+            (Network::Paper(_), Size::Paper) | (Network::Compact(_), Size::Compact)
+        );
+        if !of_size && self.preset == Preset::Corrected {
+            return wrong("network: expected one of the given size, found the other".to_owned());
+        }
+        Schedule::new(&self.levels)
+            .map_err(|error| ModelError::Conf(format!("train.recipe.levels: {error}")))?;
+        self.network
+            .check()
+            .map_err(|error| ModelError::Conf(format!("train.recipe.network: {error}")))
+    }
+}
+
+/// The networks of `paper-code` at size `compact` are the authors', with fewer channels.
+fn network(method: Method, preset: Preset, size: Size) -> Network {
+    let paper_code = preset == Preset::PaperCode;
+    if !paper_code && size == Size::Compact {
+        return Network::Compact(CompactSize {
+            detail: method == Method::LsdEbm,
+            ..CompactSize::default()
+        });
+    }
+    let (channels, latents, shrink) = match size {
+        Size::Paper => (16, 100, 1),
+        Size::Compact => (4, 32, 8),
+    };
+    let wide = method != Method::LsdEbm;
+    Network::Paper(PaperSize {
+        // ReconNet's own default is twice as wide
+        channels: if method == Method::ReconNet {
+            2 * channels
+        } else {
+            channels
+        },
+        wide,
+        latents,
+        heads: if paper_code {
+            Heads::Shared
+        } else {
+            Heads::Separate
+        },
+        energy_width: if method == Method::Lebm { 300 } else { 1000 } / shrink,
+        time: if paper_code { Time::Raw } else { Time::Embedded },
+        energy_batch_norm: paper_code && method == Method::Lebm,
+    })
+}
+
+impl Fit {
+    /// Returns how the authors train.
+    fn paper(method: Method) -> Self {
+        let is_lebm = method == Method::Lebm;
+        Self {
+            steps: PAPER_STEPS,
+            minutes: 0.0,
+            batch: if is_lebm { 2 } else { 4 },
+            accumulate: 1,
+            learning_rate: if is_lebm { 1e-4 } else { 2e-5 },
+            schedule: Rate::Constant,
+            warm_up: 0,
+            betas: [0.9, 0.999],
+            weight_decay: 0.0,
+            clip: 0.0,
+            ema: 0.0,
+        }
+    }
+
+    /// Returns the learning rate of a step, after a share of the training.
+    pub fn rate(&self, step: u64, progress: f64) -> f64 {
+        let rise = if self.warm_up == 0 {
+            1.0
+        } else {
+            ((step + 1) as f64 / self.warm_up as f64).min(1.0)
+        };
+        self.learning_rate * rise.min(self.schedule.at(progress))
+    }
+}
+
+/// A recipe as it is written, every key given.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[serde(remote = "Recipe")]
+struct Written {
+    method: Method,
+    preset: Preset,
+    size: Size,
+    version: String,
+    seed: u64,
+    threads: usize,
+    half: bool,
+    store_half: bool,
+    checkpoint_minutes: f64,
+    validate_every: u64,
+    network: Network,
+    levels: Levels,
+    walk: Walk,
+    short: Short,
+    degraded: f64,
+    informed: f64,
+    restored: f64,
+    phantoms: f64,
+    reuse: u64,
+    augment: AugmentConf,
+    loss: LossConf,
+    fit: Fit,
+    energy: EnergyConf,
+}
+
+/// What is looked at first.
+#[derive(Deserialize)]
+struct Which {
+    #[serde(default = "lsd_ebm")]
+    method: Method,
+    #[serde(default)]
+    preset: Preset,
+    #[serde(default)]
+    size: Size,
+}
+
+fn lsd_ebm() -> Method {
+    Method::LsdEbm
+}
+
+impl<'de> Deserialize<'de> for Recipe {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let given = Value::deserialize(deserializer)?;
+        let which: Which = serde_json::from_value(given.clone()).map_err(D::Error::custom)?;
+        let preset = Self::of(which.method, which.preset, which.size);
+        let mut all = serde_json::to_value(preset).map_err(D::Error::custom)?;
+        put_over(&mut all, given);
+        Written::deserialize(all).map_err(D::Error::custom)
+    }
+}
+
+/// Entries that say one of several things by their only key: a new one takes the place of the old.
+const CHOICES: [&str; 4] = ["levels", "step", "likelihood", "network"];
+
+/// Puts given entries over those of a preset, table by table.
+fn put_over(preset: &mut Value, given: Value) {
+    match (preset, given) {
+        (Value::Object(preset), Value::Object(given)) => {
+            for (key, value) in given {
+                let chooses_anew = CHOICES.contains(&key.as_str())
+                    && !matches!((preset.get(&key), &value), (Some(Value::Object(old)), Value::Object(new))
+                        if new.keys().all(|key| old.contains_key(key)));
+                match preset.get_mut(&key) {
+                    Some(old) if !chooses_anew => put_over(old, value),
+                    _ => {
+                        preset.insert(key, value);
+                    }
+                }
+            }
+        }
+        (preset, given) => *preset = given,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lsd_ebm::walk::StepSize;
+
+    fn read(text: &str) -> Result<Recipe, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    #[test]
+    fn what_is_left_out_follows_from_method_preset_and_size() {
+        assert_eq!(read("{}").unwrap(), Recipe::default());
+        for method in Method::ALL {
+            for preset in [Preset::PaperCode, Preset::Corrected] {
+                for size in [Size::Paper, Size::Compact] {
+                    let recipe = Recipe::of(method, preset, size);
+                    recipe.check().unwrap();
+                    let text = serde_json::to_string(&recipe).unwrap();
+                    assert_eq!(read(&text).unwrap(), recipe);
+                }
+            }
+        }
+        let recipe =
+            read(r#"{"method": "vae", "preset": "paper-code", "size": "paper", "seed": 3}"#).unwrap();
+        assert_eq!((recipe.seed, recipe.fit.learning_rate), (3, 2e-5));
+        assert_eq!(recipe.fit.batch, 4);
+    }
+
+    #[test]
+    fn single_keys_of_a_table_leave_the_others() {
+        let recipe = read(
+            r#"{"fit": {"steps": 7}, "network": {"compact": {"latents": 4}}, "levels": {"paper": 15},
+                "walk": {"step": {"relative": {"share": 0.2}}}}"#,
+        )
+        .unwrap();
+        assert_eq!((recipe.fit.steps, recipe.fit.batch), (7, 4));
+        let Network::Compact(size) = &recipe.network else {
+            panic!("compact is the default")
+        };
+        assert_eq!((size.latents, size.detail), (4, true));
+        assert_eq!(recipe.levels, Levels::Paper(15));
+        assert!(
+            matches!(recipe.walk.step, StepSize::Relative { share, curvature } if share == 0.2 && curvature == 10.0)
+        );
+    }
+
+    #[test]
+    fn unknown_keys_and_senseless_numbers_are_refused() {
+        assert!(read(r#"{"stepz": 3}"#).is_err());
+        assert!(read(r#"{"fit": {"stepz": 3}}"#).is_err());
+        assert!(read(r#"{"method": "gan"}"#).is_err());
+        for text in [
+            r#"{"degraded": 1.5}"#,
+            r#"{"fit": {"batch": 0}}"#,
+            r#"{"levels": {"paper": 1}}"#,
+            r#"{"informed": 0.7, "restored": 0.7}"#,
+            r#"{"preset": "paper-code", "half": true}"#,
+        ] {
+            assert!(
+                matches!(read(text).unwrap().check(), Err(ModelError::Conf(_))),
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The variational autoencoder: encoder and generator of LSD-EBM under a standard normal prior.
+
+use rand_chacha::ChaCha8Rng;
+use schemas::{Patch, Reconstruction};
+use tch::{Device, Tensor};
+
+use crate::description::{Description, Method, Preset};
+use crate::lsd_ebm::langevin::drawn;
+use crate::networks::device::device;
+use crate::networks::encoder::Encoder;
+use crate::networks::generator::Generator;
+use crate::networks::layers::Stored;
+use crate::networks::restore::{Restore, Restored, reconstruct, samples_of};
+use crate::networks::{ENCODER, GENERATOR, Network};
+use crate::reconstructor::{ModelConf, ModelError, Reconstructor};
+use crate::weights::{Tensors, read};
+
+/// Encoder and generator of one set of weights on one device, ready to reconstruct.
+pub struct Vae {
+    description: Description,
+    encoder: Encoder,
+    generator: Generator,
+    samples: usize,
+    device: Device,
+}
+
+impl Vae {
+    /// Builds the model from the bytes of its weights.
+    ///
+    /// # Errors
+    /// Unfit weights, or a device that is not there.
+    pub fn open(bytes: &[u8], conf: &ModelConf, name: &str) -> Result<Self, ModelError> {
+        let weights = read(bytes)?;
+        let description = Description::of(Method::Vae, &weights.metadata)?;
+        Self::build(&weights.tensors, description, conf, device(name)?)
+    }
+
+    /// Builds the model from tensors and their description.
+    ///
+    /// # Errors
+    /// See [`Vae::open`].
+    pub fn build(
+        tensors: &Tensors,
+        description: Description,
+        conf: &ModelConf,
+        device: Device,
+    ) -> Result<Self, ModelError> {
+        let network = &description.network;
+        Ok(Self {
+            encoder: Encoder::new(&mut Stored::on(tensors, ENCODER, device), network)?,
+            generator: Generator::new(&mut Stored::on(tensors, GENERATOR, device), network)?,
+            samples: samples_of(conf.samples, false)?,
+            description,
+            device,
+        })
+    }
+
+    /// Returns what these weights are.
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+}
+
+impl Restore for Vae {
+    fn network(&self) -> &Network {
+        &self.description.network
+    }
+
+    fn device(&self) -> Device {
+        self.device
+    }
+
+    fn samples(&self) -> usize {
+        self.samples
+    }
+
+    /// The authors decode a sample of the posterior. Corrected, a single reconstruction decodes its mean, the best
+    /// guess; several are samples.
+    fn restore(&self, masks: &Tensor, rngs: &mut [ChaCha8Rng]) -> Result<Restored, ModelError> {
+        let posterior = self.encoder.forward(masks)?;
+        let latents = if self.samples == 1 && self.description.preset == Preset::Corrected {
+            posterior.mean
+        } else {
+            posterior.sampled(self.samples, |shape| drawn(rngs, shape, self.device))?
+        };
+        let often = masks.f_repeat_interleave_self_int(self.samples as i64, 0, None)?;
+        let logits = self.generator.forward(&latents, &often)?;
+        Ok(Restored {
+            latents: Some(latents),
+            logits,
+        })
+    }
+}
+
+impl Reconstructor for Vae {
+    fn reconstruct(&mut self, batch: &[Patch], seeds: &[u64]) -> Result<Vec<Reconstruction>, ModelError> {
+        reconstruct(self, batch, seeds)
+    }
+}
