@@ -5,6 +5,7 @@
 pub mod augment;
 pub mod baseline;
 pub mod degrade;
+pub mod distance;
 #[cfg(feature = "torch")]
 pub mod lsd_ebm;
 pub mod phantom;
