@@ -168,10 +168,8 @@ impl Reconstructor for Chain {
             let between: Vec<Patch> = results
                 .into_iter()
                 .zip(batch)
-                .map(|(result, patch)| Patch {
-                    mask: result.mask,
-                    affine: patch.affine,
-                })
+                // without slices: what a model has restored is no longer a stack of the scan's slices
+                .map(|(result, patch)| Patch::new(result.mask, patch.affine))
                 .collect();
             results = model.reconstruct(&between, seeds)?;
         }
