@@ -6,6 +6,7 @@ pub mod augment;
 pub mod baseline;
 pub mod degrade;
 pub mod distance;
+pub mod interpolate;
 #[cfg(feature = "torch")]
 pub mod lsd_ebm;
 pub mod phantom;

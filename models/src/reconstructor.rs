@@ -4,6 +4,7 @@ use schemas::{ModelIdentity, Patch, Reconstruction};
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::Identity;
+use crate::interpolate::Interpolate;
 
 /// Which models, in which state: section `[model]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,7 +100,7 @@ pub struct Chain {
 }
 
 /// Names of the models, as `model.chain` takes them.
-pub const MODELS: [&str; 2] = ["identity", "lsd_ebm"];
+pub const MODELS: [&str; 3] = ["identity", "interpolate", "lsd_ebm"];
 
 /// Builds the chain that `conf` names on `device` (`cpu`, `cuda:0`) from the bytes of its weights.
 ///
@@ -112,6 +113,7 @@ pub fn open(conf: &ModelConf, weights: Option<&[u8]>, device: &str) -> Result<Ch
     for name in &conf.chain {
         match name.as_str() {
             "identity" => models.push(Box::new(Identity)),
+            "interpolate" => models.push(Box::new(Interpolate)),
             #[cfg(feature = "torch")]
             "lsd_ebm" => {
                 let bytes = weights.unwrap_or(crate::weights::SHIPPED);

@@ -260,6 +260,8 @@ fn no_lumbar_labels(labelled: &Labelled, conf: &CropConf) -> Fault {
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod sliced;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
