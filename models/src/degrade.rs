@@ -11,7 +11,7 @@ mod smooth;
 
 use ndarray::{Array3, ArrayView3, ShapeBuilder as _, Zip};
 use rand_chacha::ChaCha8Rng;
-use schemas::{Affine, LabelMap};
+use schemas::{Affine, LabelMap, Slices};
 
 use crate::seed::{derive, generator};
 use frame::{Frame, extents};
@@ -23,6 +23,16 @@ use scan::{Drawn, Scan};
 /// spacing and orientation will do, and how a file orders or flips its axes does not change the result. Where voxels
 /// are wider than the slices drawn, the slices are as wide as the voxels.
 pub fn degrade(mask: ArrayView3<'_, u8>, affine: &Affine, seed: u64) -> Array3<u8> {
+    degrade_with_slices(mask, affine, seed).0
+}
+
+/// Returns what [`degrade`] does, with the slices that it drew: the mask repeats each of them over the voxels of its
+/// grid, whose affine says nothing of them. `None` for a singular affine.
+pub fn degrade_with_slices(
+    mask: ArrayView3<'_, u8>,
+    affine: &Affine,
+    seed: u64,
+) -> (Array3<u8>, Option<Slices>) {
     on_own_grid(mask, affine, &[1], |value| (value != 0).then_some(0), seed)
 }
 
@@ -33,7 +43,7 @@ pub fn degrade(mask: ArrayView3<'_, u8>, affine: &Affine, seed: u64) -> Array3<u
 /// claim a voxel, the smaller number has it.
 pub fn degrade_labels(map: &LabelMap, labels: &[u16], seed: u64) -> LabelMap {
     let labels = sorted(labels);
-    let data = on_own_grid(
+    let (data, _) = on_own_grid(
         map.view(),
         &map.affine,
         &labels,
@@ -56,7 +66,7 @@ pub fn thick_slices(map: &LabelMap, labels: &[u16], seed: u64) -> LabelMap {
     let source = frame.view(map.view());
     let found = extents(source, labels.len(), |value| class_among(&labels, value));
     let scan = Scan::over(&found, source.dim().0, frame.spacing_mm[0], seed);
-    let (axis, to_the_left) = frame.left_right();
+    let (axis, _) = frame.left_right();
 
     let mut shape = map.shape();
     shape[axis] = scan.slices;
@@ -75,22 +85,27 @@ pub fn thick_slices(map: &LabelMap, labels: &[u16], seed: u64) -> LabelMap {
         );
         drawn.paint(&mut target, *label, Some);
     }
+    LabelMap {
+        data,
+        affine: affine_of_slices(&scan, &frame, &map.affine, map.shape()),
+    }
+}
 
-    // position of slice 0 along the map's own axis, in its voxels; the scan counts its slices from the left
+/// Returns the affine of a grid with one voxel a slice along left–right and the grid's own voxels along the other axes.
+fn affine_of_slices(scan: &Scan, frame: &Frame, affine: &Affine, shape: [usize; 3]) -> Affine {
+    let (axis, to_the_left) = frame.left_right();
+    // position of slice 0 along the grid's own axis, in its voxels; the scan counts its slices from the left
     let step = scan.thickness_mm / frame.spacing_mm[0];
     let mut start = scan.first_mm / frame.spacing_mm[0] - 0.5;
     if to_the_left {
         let last = start + step * (scan.slices as f64 - 1.0);
-        start = map.shape()[axis] as f64 - 1.0 - last;
+        start = shape[axis] as f64 - 1.0 - last;
     }
     let mut steps = [1.0; 3];
     let mut origin = [0.0; 3];
     steps[axis] = step;
     origin[axis] = start;
-    LabelMap {
-        data,
-        affine: map.affine.after(&Affine::axis_aligned(steps, origin)),
-    }
+    affine.after(&Affine::axis_aligned(steps, origin))
 }
 
 /// How a degraded mask differs from the mask it was made of, or an input from its reference.
@@ -129,14 +144,14 @@ pub fn agreement(degraded: ArrayView3<'_, u8>, reference: ArrayView3<'_, u8>) ->
     })
 }
 
-/// Degrades every label of `labels`, a class each, on the grid that they are given on.
+/// Degrades every label of `labels`, a class each, on the grid that they are given on, and says where the slices lie.
 fn on_own_grid<T: Copy + Default + PartialEq + Into<u16>>(
     voxels: ArrayView3<'_, T>,
     affine: &Affine,
     labels: &[T],
     class_of: impl Fn(T) -> Option<usize>,
     seed: u64,
-) -> Array3<T> {
+) -> (Array3<T>, Option<Slices>) {
     let frame = Frame::of(affine);
     let source = frame.view(voxels);
     let found = extents(source, labels.len(), &class_of);
@@ -158,7 +173,9 @@ fn on_own_grid<T: Copy + Default + PartialEq + Into<u16>>(
             scan.slice_at(plane, frame.spacing_mm[0])
         });
     }
-    degraded
+    let (size_i, size_j, size_k) = voxels.dim();
+    let of_slices = affine_of_slices(&scan, &frame, affine, [size_i, size_j, size_k]);
+    (degraded, Slices::across(&of_slices, frame.left_right().0))
 }
 
 /// Returns the generator of the noise with which a label is drawn.

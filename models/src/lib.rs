@@ -6,6 +6,8 @@ pub mod reconstructor;
 pub mod seed;
 pub mod vote;
 
+pub mod distance;
+
 #[cfg(feature = "torch")]
 pub mod description;
 #[cfg(feature = "torch")]
@@ -14,6 +16,7 @@ pub mod networks;
 pub mod weights;
 
 pub mod baseline;
+pub mod interpolate;
 #[cfg(feature = "torch")]
 pub mod lebm;
 #[cfg(feature = "torch")]

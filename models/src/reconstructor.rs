@@ -6,6 +6,7 @@ use schemas::{ModelIdentity, Patch, Reconstruction};
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::Identity;
+use crate::interpolate::Interpolate;
 #[cfg(feature = "torch")]
 use crate::{description::Method, lebm::Lebm, lsd_ebm::LsdEbm, reconnet::ReconNet, vae::Vae};
 
@@ -172,7 +173,7 @@ pub struct Chain {
 }
 
 /// Names of the models, as `model.chain` takes them.
-pub const MODELS: [&str; 5] = ["identity", "lsd_ebm", "lebm", "vae", "reconnet"];
+pub const MODELS: [&str; 6] = ["identity", "interpolate", "lsd_ebm", "lebm", "vae", "reconnet"];
 
 /// Bytes of weights by the model's name; what is not there is shipped.
 pub type LoadedWeights = BTreeMap<String, Vec<u8>>;
@@ -194,9 +195,16 @@ pub fn open(conf: &ModelConf, weights: &LoadedWeights, device: &str) -> Result<C
     )]
     let mut hashes: Vec<String> = Vec::new();
     for name in &conf.chain {
-        if name == "identity" {
-            models.push(Box::new(Identity));
-            continue;
+        match name.as_str() {
+            "identity" => {
+                models.push(Box::new(Identity));
+                continue;
+            }
+            "interpolate" => {
+                models.push(Box::new(Interpolate));
+                continue;
+            }
+            _ => {}
         }
         #[cfg(feature = "torch")]
         if let Some(method) = Method::ALL.into_iter().find(|method| method.as_str() == name) {
@@ -292,10 +300,8 @@ impl Reconstructor for Chain {
             let between: Vec<Patch> = results
                 .into_iter()
                 .zip(batch)
-                .map(|(result, patch)| Patch {
-                    mask: result.mask,
-                    affine: patch.affine,
-                })
+                // without slices: what a model has restored is no longer a stack of the scan's slices
+                .map(|(result, patch)| Patch::new(result.mask, patch.affine))
                 .collect();
             results = model.reconstruct(&between, seeds)?;
         }

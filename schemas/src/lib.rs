@@ -6,11 +6,13 @@ pub mod case;
 pub mod labels;
 pub mod payload;
 pub mod rows;
+pub mod slices;
 pub mod vertebra;
 pub mod volume;
 
 pub use case::{Case, CaseId, Failure, Fault, FaultKind, ObjectUrl, Outcome, Spent};
 pub use labels::{LabelScheme, LabelTable};
 pub use payload::{Cropped, Decoded, Evaluated, Fetched, Listed, Origin, Reconstructed, Written};
+pub use slices::Slices;
 pub use vertebra::{Flag, Level, ModelIdentity, Patch, Reconstruction, Scores};
 pub use volume::{Affine, LabelMap, Volume};

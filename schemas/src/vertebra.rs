@@ -7,6 +7,7 @@ use std::str::FromStr;
 use ndarray::Array3;
 use serde::{Deserialize, Serialize};
 
+use crate::slices::Slices;
 use crate::volume::Affine;
 
 /// A lumbar level. L6 is the surplus vertebra that some people have; it is data, never inferred from order.
@@ -104,9 +105,20 @@ pub struct Patch {
     pub mask: Array3<u8>,
     /// Voxel index → RAS mm.
     pub affine: Affine,
+    /// How the scan that the mask comes from was sliced; `None` without thick slices, or where nobody knows.
+    pub slices: Option<Slices>,
 }
 
 impl Patch {
+    /// Returns the patch of a mask without thick slices.
+    pub fn new(mask: Array3<u8>, affine: Affine) -> Self {
+        Self {
+            mask,
+            affine,
+            slices: None,
+        }
+    }
+
     /// Returns the number of voxels set.
     pub fn voxels(&self) -> usize {
         self.mask.iter().filter(|value| **value != 0).count()

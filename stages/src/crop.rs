@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use schemas::payload::{CroppedVertebra, Labelled};
 use schemas::vertebra::Flags;
 use schemas::volume::Grid;
-use schemas::{Affine, Cropped, Decoded, Fault, Flag, LabelMap, Level, Patch};
+use schemas::{Affine, Cropped, Decoded, Fault, Flag, LabelMap, Level, Patch, Slices};
 use serde::{Deserialize, Serialize};
 
 use self::cube::Cube;
@@ -133,6 +133,8 @@ struct Source<'a> {
     map: &'a LabelMap,
     /// RAS mm → voxel index.
     to_index: Affine,
+    /// Of the map, before the cube's grid hides them.
+    slices: Option<Slices>,
     levels: BTreeMap<Level, Found>,
 }
 
@@ -161,6 +163,7 @@ impl<'a> Source<'a> {
         Ok(Self {
             map,
             to_index,
+            slices: Slices::of(&map.affine),
             levels,
         })
     }
@@ -171,6 +174,7 @@ impl<'a> Source<'a> {
         Patch {
             mask,
             affine: cube.affine(),
+            slices: self.slices,
         }
     }
 }
@@ -255,6 +259,8 @@ fn no_lumbar_labels(labelled: &Labelled, conf: &CropConf) -> Fault {
 
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod sliced;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -146,10 +146,7 @@ mod tests {
     fn patch(first: usize) -> Patch {
         let mut mask = Array3::zeros((32, 32, 32));
         mask.slice_mut(s![first..first + 10, 8..18, 8..18]).fill(1);
-        Patch {
-            mask,
-            affine: Affine::axis_aligned([2.0, 1.0, 1.0], [0.0; 3]),
-        }
+        Patch::new(mask, Affine::axis_aligned([2.0, 1.0, 1.0], [0.0; 3]))
     }
 
     /// A vertebra whose input lies five voxels, its reconstruction none from the reference.

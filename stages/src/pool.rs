@@ -361,10 +361,7 @@ mod tests {
 
     fn patch(value: u8) -> Patch {
         let affine = Affine::axis_aligned([1.0; 3], [0.0; 3]);
-        Patch {
-            mask: Array3::from_elem((2, 2, 2), value),
-            affine,
-        }
+        Patch::new(Array3::from_elem((2, 2, 2), value), affine)
     }
 
     /// Panics on a patch that starts with 7, fails on 8, runs out of memory on two or more.

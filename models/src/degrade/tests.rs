@@ -191,6 +191,53 @@ fn thick_slices_repeated_on_the_own_grid_are_the_degraded_labels() {
 }
 
 #[test]
+fn the_slices_of_a_degraded_mask_are_those_it_repeats() {
+    let oblique = Affine([
+        [0.98, 0.12, -0.05, -60.0],
+        [-0.1, 0.99, 0.2, -60.0],
+        [0.07, -0.15, 0.97, -60.0],
+        [0.0, 0.0, 0.0, 1.0],
+    ]);
+    let mut reversed = unit_grid();
+    reversed.0[0] = [-1.0, 0.0, 0.0, 59.0];
+    let mask = solid(SPACING_MM);
+    for affine in [unit_grid(), reversed, oblique] {
+        for seed in 0..10 {
+            let (degraded, slices) = degrade_with_slices(mask.view(), &affine, seed);
+            assert_eq!(degraded, degrade(mask.view(), &affine, seed));
+            let slices = slices.expect("a regular affine");
+            assert!((2.9..=5.5).contains(&slices.spacing_mm), "{slices:?}");
+            // a plane lies in one slice, wherever in the plane one looks
+            let slice_of = |plane: usize| {
+                let [one, other] = [[3.0, 70.0], [110.0, 20.0]]
+                    .map(|[row, column]| slices.position(affine.apply([plane as f64, row, column])));
+                assert!((one - other).abs() < 1e-9, "{one} {other}");
+                one.round()
+            };
+            let holds = |plane: usize| {
+                degraded
+                    .index_axis(Axis(0), plane)
+                    .iter()
+                    .any(|value| *value != 0)
+            };
+            let mut changes = 0;
+            // the border of the field of view may cut the first and the last slice short
+            for plane in (1..120).filter(|plane| holds(*plane - 1) && holds(*plane)) {
+                let same = degraded.index_axis(Axis(0), plane) == degraded.index_axis(Axis(0), plane - 1);
+                if slice_of(plane) == slice_of(plane - 1) {
+                    assert!(same, "seed {seed} plane {plane}");
+                } else {
+                    changes += u32::from(!same);
+                }
+            }
+            assert!(changes >= 6, "seed {seed}: {changes}");
+        }
+    }
+    let singular = Affine::axis_aligned([1.0, 0.0, 1.0], [0.0; 3]);
+    assert_eq!(degrade_with_slices(mask.view(), &singular, 1).1, None);
+}
+
+#[test]
 fn an_empty_mask_stays_empty() {
     let mask = Array3::zeros((20, 30, 40));
     assert_eq!(degrade(mask.view(), &unit_grid(), 1), mask);

@@ -56,10 +56,7 @@ fn patch(size: usize, far: bool) -> Patch {
     if far {
         mask[[5, 60, 60]] = 1;
     }
-    Patch {
-        mask,
-        affine: Affine::axis_aligned([1.0; 3], [0.0; 3]),
-    }
+    Patch::new(mask, Affine::axis_aligned([1.0; 3], [0.0; 3]))
 }
 
 #[test]
@@ -146,10 +143,7 @@ fn the_paper_s_networks_reconstruct_too() {
 #[test]
 fn a_patch_of_the_wrong_size_is_a_shape_error() {
     let mut model = LsdEbm::open(&bytes(&compact()), &conf(0), "cpu").unwrap();
-    let small = Patch {
-        mask: Array3::zeros((128, 127, 128)),
-        affine: patch(1, false).affine,
-    };
+    let small = Patch::new(Array3::zeros((128, 127, 128)), patch(1, false).affine);
     let result = model.reconstruct(&[patch(5, false), small], &[1, 2]);
     assert!(matches!(
         result,

@@ -124,10 +124,7 @@ fn opens(method: Method, weights: Vec<u8>) {
     };
     let loaded = LoadedWeights::from([(method.to_string(), weights)]);
     let mut chain = crate::open(&conf, &loaded, "cpu").unwrap();
-    let patch = schemas::Patch {
-        mask: vertebra(Level::L3, 5),
-        affine: samples::MILLIMETRES,
-    };
+    let patch = schemas::Patch::new(vertebra(Level::L3, 5), samples::MILLIMETRES);
     let results = chain.reconstruct(&[patch], &[1]).unwrap();
     assert_eq!(results[0].latent.is_some(), method != Method::ReconNet);
 }

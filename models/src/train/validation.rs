@@ -4,7 +4,7 @@ use ndarray::ArrayView3;
 use schemas::Patch;
 use schemas::vertebra::Scores;
 
-use crate::degrade::degrade;
+use crate::degrade::degrade_with_slices;
 use crate::reconstructor::{ModelError, Reconstructor};
 use crate::seed::derive;
 use crate::train::TrainingMask;
@@ -37,10 +37,11 @@ pub fn validate(
     for case in cases {
         let name = case.name();
         let seed = derive(0, &name);
-        let input = degrade(case.mask.view(), &MILLIMETRES, seed);
+        let (mask, slices) = degrade_with_slices(case.mask.view(), &MILLIMETRES, seed);
         let patch = Patch {
-            mask: input,
+            mask,
             affine: MILLIMETRES,
+            slices,
         };
         let results = model.reconstruct(std::slice::from_ref(&patch), &[seed])?;
         for result in results {

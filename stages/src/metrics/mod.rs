@@ -3,7 +3,6 @@
 //! Every metric takes the reference for the truth. An undefined value is `None`, never an infinity or a NaN.
 
 mod agreement;
-mod distance;
 mod information;
 mod overlap;
 mod surface;

@@ -3,9 +3,9 @@
 //! A mask's surface is what one erosion with the 6-neighbour cross takes away; outside the volume is
 //! background (MedPy's and MONAI's definition).
 
+use models::distance::Nearest;
 use ndarray::{Array3, ArrayView3};
 
-use super::distance::Nearest;
 use super::{Metric, Pair};
 
 /// The larger of the two directed 95th percentiles, linearly interpolated (as MONAI; MedPy pools the

@@ -1,4 +1,4 @@
-//! Exact Euclidean distances to the nearest feature, on a grid with any spacing.
+//! Exact Euclidean distances to the nearest feature, or to a mask's border, on a grid with any spacing.
 //!
 //! A distance transform in three dimensions is one in each dimension after the other: Felzenszwalb and
 //! Huttenlocher, "Distance transforms of sampled functions", Theory of Computing 8 (2012), 415–428. Along the
@@ -6,7 +6,31 @@
 //! envelope of parabolas; along the first one a search outwards, because only the few voxels of a surface are
 //! asked about.
 
-use ndarray::{Array3, ArrayViewMut1, Axis};
+use ndarray::{Array3, ArrayViewMut1, Axis, Zip};
+
+/// Returns each voxel's signed distance, in mm, to the border of the mask *within its own plane* (of one first index):
+/// negative inside. A flat mask is a stack of one plane.
+///
+/// It is the distance to the nearest pixel centre across the border, less half the smaller spacing, so that on square
+/// pixels the border runs along their edges and the distance passes through 0 there, steadily, at ±½ pixel on either
+/// side. Where a plane is wholly outside every distance is infinite, where it is wholly inside, negative infinite.
+pub fn signed_within_planes_mm(mask: &Array3<bool>, spacing_mm: [f64; 2]) -> Array3<f64> {
+    let [row_mm, column_mm] = spacing_mm;
+    let half_pixel = row_mm.min(column_mm) / 2.0;
+    let to = |features: &Array3<bool>| Nearest::to(features, [1.0, row_mm, column_mm]).within_plane;
+    let mut signed = to(mask);
+    Zip::from(&mut signed)
+        .and(mask)
+        .and(&to(&mask.map(|inside| !inside)))
+        .for_each(|distance, inside, squared_to_outside| {
+            *distance = if *inside {
+                half_pixel - squared_to_outside.sqrt()
+            } else {
+                distance.sqrt() - half_pixel
+            };
+        });
+    signed
+}
 
 /// What is needed to tell the distance from any voxel to the nearest feature.
 pub struct Nearest {
@@ -140,12 +164,14 @@ impl Envelope {
 
 #[cfg(test)]
 mod tests {
+    use rand::RngExt as _;
+
     use super::*;
-    use crate::crop::testing::Numbers;
+    use crate::seed::generator;
 
     #[test]
     fn distances_equal_those_of_the_search_through_all_features() {
-        let mut numbers = Numbers(7);
+        let mut rng = generator(7);
         for (shape, spacing_mm, share) in [
             ((9, 11, 13), [1.0, 1.0, 1.0], 0.05),
             ((12, 7, 10), [0.586, 0.586, 3.3], 0.02),
@@ -155,7 +181,7 @@ mod tests {
         ] {
             for _ in 0..20 {
                 let mut features = Array3::from_elem(shape, false);
-                features.map_inplace(|feature| *feature = numbers.next() < share);
+                features.map_inplace(|feature| *feature = rng.random_bool(share));
                 let nearest = Nearest::to(&features, spacing_mm);
                 for (here, _) in features.indexed_iter() {
                     let there = features.indexed_iter().filter(|(_, is_feature)| **is_feature);
@@ -168,6 +194,47 @@ mod tests {
                         "{here:?} {found} {expected}"
                     );
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn signed_distances_equal_those_of_the_search_through_the_other_side_of_each_plane() {
+        let mut rng = generator(8);
+        for (shape, spacing_mm) in [((3, 12, 9), [1.0, 1.0]), ((2, 7, 16), [0.6, 1.3])] {
+            let mask = Array3::from_shape_simple_fn(shape, || rng.random_bool(0.4));
+            let signed = signed_within_planes_mm(&mask, spacing_mm);
+            for (here, inside) in mask.indexed_iter() {
+                let across = mask
+                    .indexed_iter()
+                    .filter(|(there, other)| there.0 == here.0 && *other != inside);
+                let nearest = across
+                    .map(|(there, _)| between_mm(here, there, [1.0, spacing_mm[0], spacing_mm[1]]))
+                    .fold(f64::INFINITY, f64::min);
+                let expected =
+                    (nearest - spacing_mm[0].min(spacing_mm[1]) / 2.0) * if *inside { -1.0 } else { 1.0 };
+                assert!((signed[here] - expected).abs() < 1e-12, "{here:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_disc_has_the_distance_of_its_circle_and_an_empty_or_full_plane_an_infinite_one() {
+        let mut mask = Array3::from_elem((3, 41, 41), false);
+        let radius = |row: usize, column: usize| (row as f64 - 20.0).hypot(column as f64 - 20.0);
+        for ((plane, row, column), inside) in mask.indexed_iter_mut() {
+            *inside = plane == 0 && radius(row, column) < 12.0 || plane == 2;
+        }
+        let signed = signed_within_planes_mm(&mask, [1.0, 1.0]);
+        for ((plane, row, column), distance) in signed.indexed_iter() {
+            match plane {
+                // pixels follow a circle to within half their diagonal
+                0 => assert!(
+                    (distance - (radius(row, column) - 12.0)).abs() < 0.75,
+                    "{row} {column} {distance}"
+                ),
+                1 => assert_eq!(*distance, f64::INFINITY),
+                _ => assert_eq!(*distance, f64::NEG_INFINITY),
             }
         }
     }
