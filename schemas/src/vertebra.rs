@@ -141,6 +141,8 @@ pub struct Reconstruction {
     pub latent: Option<Vec<f32>>,
     /// How far the samples agree, where the model drew several.
     pub spread: Option<SampleSpread>,
+    /// Number of samples that claim each voxel, of [`ModelIdentity::samples`], where the model drew several.
+    pub votes: Option<Array3<u8>>,
 }
 
 impl Reconstruction {
@@ -150,6 +152,7 @@ impl Reconstruction {
             mask,
             latent: None,
             spread: None,
+            votes: None,
         }
     }
 }

@@ -243,11 +243,10 @@ impl LsdEbm {
             let samples = masks.chunks(self.samples).zip(descriptors.chunks(self.samples));
             for ((masks, descriptors), (patch, ..)) in samples.zip(now) {
                 let voted = vote(masks, patch.affine.voxel_volume_mm3());
-                let Some((mask, spread)) = voted else { continue };
+                let Some(voted) = voted else { continue };
                 results.push(Reconstruction {
-                    mask,
                     latent: Some(mean_of(descriptors)),
-                    spread,
+                    ..voted
                 });
             }
             rest = later;
