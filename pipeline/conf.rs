@@ -196,6 +196,8 @@ impl Conf {
         }
         self.crop.check().map_err(|message| anyhow!(message))?;
         self.evaluate.check().map_err(|message| anyhow!(message))?;
+        let samples = self.model.samples;
+        self.write.check(samples).map_err(|message| anyhow!(message))?;
         for (name, table) in self.label_tables() {
             if table.len() != self.labels.get(&name).map_or(0, BTreeMap::len) {
                 bail!("labels.{name}: expected a number of its own for each level, found one twice");
@@ -389,6 +391,14 @@ mod tests {
         assert!(read("", &[], &["run.max_failed=2"]).is_err());
         assert!(read("", &[], &["widths.crop=0"]).is_err());
         assert!(read("", &[], &["run.id=a/b"]).is_err());
+        let agreement = "write.volumes=[\"agreement\"]";
+        let error = read("", &[], &[agreement]).expect_err("one sample agrees with itself");
+        assert!(
+            ["write.volumes", "model.samples"]
+                .iter()
+                .all(|key| error.to_string().contains(key))
+        );
+        assert!(read("", &[], &[agreement, "model.samples=2"]).is_ok());
         assert!(read("[labels.site]\nL1 = 3\nL2 = 3\n", &[], &[]).is_err());
         assert!(read("[labels.verse]\nL1 = 3\n", &[], &[]).is_err());
     }

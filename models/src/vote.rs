@@ -1,13 +1,16 @@
 //! Several samples of one vertebra: what most of them say, and how far they agree.
 
 use ndarray::{Array3, Zip};
+use schemas::Reconstruction;
 use schemas::vertebra::SampleSpread;
 
-/// Returns the voxels that at least half of the samples claim (as the crop cuts at 0.5), and how the samples spread;
-/// the spread of fewer than two is unknown.
+/// Returns the voxels that at least half of the samples claim (as the crop cuts at 0.5), how the samples spread, and
+/// how many of them claim each voxel; of fewer than two samples neither spread nor votes are known. The latent is the
+/// caller's to add.
 ///
-/// `voxel_mm3` is the volume of one voxel. All samples lie on one grid; `None` without a sample.
-pub fn vote(samples: &[Array3<u8>], voxel_mm3: f64) -> Option<(Array3<u8>, Option<SampleSpread>)> {
+/// `voxel_mm3` is the volume of one voxel. All samples lie on one grid; `None` without a sample. More than 255 of them
+/// leave no votes: a voxel's count is one byte.
+pub fn vote(samples: &[Array3<u8>], voxel_mm3: f64) -> Option<Reconstruction> {
     let mut claims = Array3::<u16>::zeros(samples.first()?.dim());
     for sample in samples {
         Zip::from(&mut claims)
@@ -15,13 +18,21 @@ pub fn vote(samples: &[Array3<u8>], voxel_mm3: f64) -> Option<(Array3<u8>, Optio
             .for_each(|claims, voxel| *claims += u16::from(*voxel != 0));
     }
     let count = samples.len();
-    let winner = claims.mapv(|claims| u8::from(2 * usize::from(claims) >= count));
+    let mask = claims.mapv(|claims| u8::from(2 * usize::from(claims) >= count));
     let spread = (count > 1).then(|| SampleSpread {
         agreement: agreement(&claims, count),
         volume_sd_mm3: standard_deviation(samples) * voxel_mm3,
         pairwise_dsc: pairwise_dsc(samples),
     });
-    Some((winner, spread))
+    let votes = (2..=usize::from(u8::MAX))
+        .contains(&count)
+        .then(|| claims.mapv(|claims| claims as u8));
+    Some(Reconstruction {
+        mask,
+        latent: None,
+        spread,
+        votes,
+    })
 }
 
 /// Mean share of samples on the winning side, over the voxels that any sample claims; 1 where none claims any.
@@ -93,9 +104,9 @@ mod tests {
             row([1, 0, 1, 0]),
             row([1, 0, 0, 0]),
         ];
-        let (winner, spread) = vote(&samples, 2.0).expect("samples");
-        assert_eq!(winner, row([1, 1, 1, 0]));
-        let spread = spread.expect("four samples");
+        let voted = vote(&samples, 2.0).expect("samples");
+        assert_eq!(voted.mask, row([1, 1, 1, 0]));
+        let spread = voted.spread.expect("four samples");
         // claims 4, 2, 2 of 4 on three voxels
         assert!((spread.agreement - (4.0 + 2.0 + 2.0) / 12.0).abs() < 1e-12);
         // volumes 2, 3, 2, 1: variance 2/3, times 2 mm³ a voxel
@@ -107,16 +118,32 @@ mod tests {
 
     #[test]
     fn one_sample_is_its_own_vote_and_none_is_nothing() {
-        let (winner, spread) = vote(&[row([0, 1, 0, 1])], 1.0).expect("a sample");
-        assert_eq!((winner, spread), (row([0, 1, 0, 1]), None));
+        let voted = vote(&[row([0, 1, 0, 1])], 1.0).expect("a sample");
+        assert_eq!(voted, Reconstruction::of_mask(row([0, 1, 0, 1])));
         assert_eq!(vote(&[], 1.0), None);
+    }
+
+    #[test]
+    fn the_votes_are_the_number_of_samples_that_claim_a_voxel() {
+        // any value but 0 claims
+        let samples = [row([1, 1, 0, 0]), row([1, 0, 2, 0]), row([255, 1, 0, 0])];
+        let voted = vote(&samples, 1.0).expect("samples");
+        assert_eq!(voted.votes, Some(row([3, 2, 1, 0])));
+        assert_eq!(voted.mask, row([1, 1, 0, 0]));
+    }
+
+    #[test]
+    fn more_samples_than_a_byte_counts_leave_the_vote_and_no_votes() {
+        let samples = vec![row([1, 0, 0, 1]); 256];
+        let voted = vote(&samples, 1.0).expect("samples");
+        assert_eq!((voted.mask, voted.votes), (row([1, 0, 0, 1]), None));
     }
 
     #[test]
     fn equal_samples_agree_wholly() {
         for sample in [row([1, 0, 1, 0]), row([0; 4])] {
-            let (_, spread) = vote(&[sample.clone(), sample], 1.0).expect("samples");
-            let spread = spread.expect("two samples");
+            let voted = vote(&[sample.clone(), sample], 1.0).expect("samples");
+            let spread = voted.spread.expect("two samples");
             assert_eq!(
                 (spread.agreement, spread.volume_sd_mm3, spread.pairwise_dsc),
                 (1.0, 0.0, 1.0)

@@ -153,6 +153,8 @@ pub struct Reconstruction {
     pub latent: Option<Vec<f32>>,
     /// How far the samples agree, where the model drew several.
     pub spread: Option<SampleSpread>,
+    /// Number of samples that claim each voxel, of [`ModelIdentity::samples`], where the model drew several.
+    pub votes: Option<Array3<u8>>,
 }
 
 impl Reconstruction {
@@ -162,6 +164,7 @@ impl Reconstruction {
             mask,
             latent: None,
             spread: None,
+            votes: None,
         }
     }
 }

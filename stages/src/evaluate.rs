@@ -253,11 +253,7 @@ mod tests {
     #[test]
     fn an_empty_reconstruction_is_flagged_and_has_no_distances() {
         let mut empty = vertebra();
-        empty.reconstruction = Ok(Reconstruction {
-            mask: Array3::zeros((32, 32, 32)),
-            latent: None,
-            spread: None,
-        });
+        empty.reconstruction = Ok(Reconstruction::of_mask(Array3::zeros((32, 32, 32))));
         let found = evaluated(empty, &EvaluateConf::default());
         assert!(found.flags.contains(&Flag::ReconstructionEmpty));
         assert_eq!(value_of(found.reconstruction, "dsc"), Some(0.0));

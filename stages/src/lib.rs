@@ -9,6 +9,7 @@ pub mod metrics;
 pub mod paste;
 pub mod pool;
 pub mod reconstruct;
+pub mod report;
 pub mod stage;
 pub mod store;
 pub mod tables;

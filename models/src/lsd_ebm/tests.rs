@@ -192,8 +192,11 @@ fn several_samples_are_voted_upon_and_do_not_depend_on_the_batch() {
         (0.0..=1.0).contains(&spread.pairwise_dsc) && spread.volume_sd_mm3 >= 0.0,
         "{spread:?}"
     );
+    let votes = together[0].votes.as_ref().expect("three samples have votes");
+    assert_eq!(votes.mapv(|votes| u8::from(votes >= 2)), together[0].mask);
     let mut single = LsdEbm::open(&bytes, &conf(1), "cpu").unwrap();
-    assert_eq!(single.reconstruct(&patches[..1], &[1]).unwrap()[0].spread, None);
+    let one = single.reconstruct(&patches[..1], &[1]).unwrap().remove(0);
+    assert_eq!((one.spread, one.votes), (None, None));
 }
 
 #[test]

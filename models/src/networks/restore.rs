@@ -144,15 +144,14 @@ fn of_one_window(
     }
     let mut results = Vec::with_capacity(patches.len());
     for (position, (masks, (patch, ..))) in masks.chunks(samples).zip(patches).enumerate() {
-        let Some((mask, spread)) = vote(masks, patch.affine.voxel_volume_mm3()) else {
+        let Some(voted) = vote(masks, patch.affine.voxel_volume_mm3()) else {
             continue;
         };
         let own = position * samples..(position + 1) * samples;
         let latent = descriptors.as_ref().and_then(|all| all.get(own));
         results.push(Reconstruction {
-            mask,
             latent: latent.map(mean_of),
-            spread,
+            ..voted
         });
     }
     Ok(results)

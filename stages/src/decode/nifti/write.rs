@@ -1,4 +1,4 @@
-//! Writes a mask as NIfTI-1 to bytes: the `nifti` crate's writer knows only paths.
+//! Writes a mask, a label map or shares as NIfTI-1 to bytes: the `nifti` crate's writer knows only paths.
 
 use std::io::{self, Write as _};
 
@@ -17,7 +17,7 @@ const VOX_OFFSET: u16 = 352;
 /// than none.
 const FORMS_APART_MOST_MM: f64 = 0.05;
 
-/// What a mask is made of: `u8` for one vertebra, `u16` for a label map.
+/// What is written: `u8` for the mask of one vertebra, `u16` for a label map, `f32` for shares of samples.
 pub trait MaskVoxel: DataElement {
     /// Appends the value, little-endian.
     fn append_to(self, bytes: &mut Vec<u8>);
@@ -30,6 +30,12 @@ impl MaskVoxel for u8 {
 }
 
 impl MaskVoxel for u16 {
+    fn append_to(self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.to_le_bytes());
+    }
+}
+
+impl MaskVoxel for f32 {
     fn append_to(self, bytes: &mut Vec<u8>) {
         bytes.extend(self.to_le_bytes());
     }
