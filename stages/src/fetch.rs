@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use object_store::ObjectMeta;
 use schemas::payload::{FetchedMask, FetchedObject, Named};
 use schemas::{Fault, Fetched, LabelScheme, Level, Listed, ObjectUrl};
 use serde::{Deserialize, Serialize};
@@ -79,29 +80,37 @@ impl Fetch {
         })
     }
 
+    /// Returns what the store says of the objects of a mask, in the order in which they would be read: enough to
+    /// tell, without reading it, whether a mask has changed.
+    ///
+    /// # Errors
+    /// The fault that a case with this mask would become.
+    pub async fn stamps(&self, named: &Named) -> Result<Vec<ObjectMeta>, Fault> {
+        let place = self.stores.place(&named.url).map_err(StoreError::into_fault)?;
+        if named.scheme == LabelScheme::Classes {
+            let objects = class_objects(&place).await?;
+            return Ok(objects.into_iter().map(|(_, object)| object).collect());
+        }
+        let parts = match pair_places(&place)? {
+            Some((header, image)) => vec![header, image],
+            None => vec![place],
+        };
+        let mut stamps = Vec::with_capacity(parts.len());
+        for part in parts {
+            stamps.push(part.head().await.map_err(StoreError::into_fault)?);
+        }
+        Ok(stamps)
+    }
+
     /// A folder of one mask a class: `vertebrae_L3.nii.gz`, in it or in its `segmentations`.
     async fn classes(&self, folder: &Place) -> Result<Vec<FetchedObject>, Fault> {
-        let listing = folder.list().await.map_err(StoreError::into_fault)?;
         let mut objects: Vec<FetchedObject> = Vec::new();
-        for object in listing {
-            let Some(level) = class_below(&folder.path, &object.location) else {
-                continue;
-            };
-            // before anything more is read: a folder of many persons would bring in all of them
-            if objects.iter().any(|found| found.level == Some(level)) {
-                let message = format!("expected one mask of {level} below the prefix, found a second");
-                return Err(Fault::unsuitable("repeated_level", message));
-            }
+        for (level, object) in class_objects(folder).await? {
             let place = Place {
                 store: Arc::clone(&folder.store),
                 path: object.location,
             };
             objects.push(self.object(&place, Some(level)).await?);
-        }
-        if objects.is_empty() {
-            let message =
-                "expected vertebrae_L1.nii.gz to vertebrae_L6.nii.gz below the prefix, found none of them";
-            return Err(Fault::missing("no_class_masks", message));
         }
         Ok(objects)
     }
@@ -113,33 +122,59 @@ impl Fetch {
                 .await
                 .map_err(StoreError::into_fault)
         };
-        let name = place.path.filename().unwrap_or_default();
-        let Some((header, image)) = pair_names(name) else {
+        let Some((header, image)) = pair_places(place)? else {
             return Ok(FetchedObject {
                 level,
                 bytes: read(place).await?,
                 pair: None,
             });
         };
-        let folder = place
-            .path
-            .as_ref()
-            .strip_suffix(name)
-            .unwrap_or_default()
-            .to_owned();
-        // parsed, not joined: a name with '#' or '%' is in its stored form already
-        let beside = |name: &str| -> Result<Place, Fault> {
-            let path = object_store::path::Path::parse(format!("{folder}{name}"))
-                .map_err(|error| StoreError::from(object_store::Error::from(error)).into_fault())?;
-            Ok(Place {
-                store: Arc::clone(&place.store),
-                path,
-            })
-        };
-        let bytes = read(&beside(&header)?).await?;
-        let pair = Some(read(&beside(&image)?).await?);
+        let bytes = read(&header).await?;
+        let pair = Some(read(&image).await?);
         Ok(FetchedObject { level, bytes, pair })
     }
+}
+
+/// Returns the masks of one class below a folder, by key.
+async fn class_objects(folder: &Place) -> Result<Vec<(Level, ObjectMeta)>, Fault> {
+    let listing = folder.list().await.map_err(StoreError::into_fault)?;
+    let mut objects: Vec<(Level, ObjectMeta)> = Vec::new();
+    for object in listing {
+        let Some(level) = class_below(&folder.path, &object.location) else {
+            continue;
+        };
+        // before anything is read: a folder of many persons would bring in all of them
+        if objects.iter().any(|(found, _)| *found == level) {
+            let message = format!("expected one mask of {level} below the prefix, found a second");
+            return Err(Fault::unsuitable("repeated_level", message));
+        }
+        objects.push((level, object));
+    }
+    if objects.is_empty() {
+        let message =
+            "expected vertebrae_L1.nii.gz to vertebrae_L6.nii.gz below the prefix, found none of them";
+        return Err(Fault::missing("no_class_masks", message));
+    }
+    Ok(objects)
+}
+
+/// Returns header and image of a NIfTI pair, from the place of either; `None` for a single file.
+fn pair_places(place: &Place) -> Result<Option<(Place, Place)>, Fault> {
+    let name = place.path.filename().unwrap_or_default();
+    let Some((header, image)) = pair_names(name) else {
+        return Ok(None);
+    };
+    let folder = place.path.as_ref().strip_suffix(name).unwrap_or_default();
+    // parsed, not joined: a name with '#' or '%' is in its stored form already
+    let beside = |name: &str| -> Result<Place, Fault> {
+        let path = object_store::path::Path::parse(format!("{folder}{name}"))
+            .map_err(|error| StoreError::from(object_store::Error::from(error)).into_fault())?;
+        Ok(Place {
+            store: Arc::clone(&place.store),
+            path,
+        })
+    };
+    Ok(Some((beside(&header)?, beside(&image)?)))
 }
 
 /// Names of header and image of a NIfTI pair, from either of them.
