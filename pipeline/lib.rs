@@ -1,14 +1,19 @@
 //! The verbs of spinestream, and the only place where stages meet. Read [`run::run`] first: it is the whole story.
 
+pub mod bar;
 pub mod conf;
 pub mod flow;
 pub mod run;
 pub mod tally;
 pub mod verbs;
 
+#[cfg(feature = "torch")]
+use models::ModelError;
 use stages::manifest::ManifestError;
 use stages::store::StoreError;
 use stages::tables::TablesError;
+#[cfg(feature = "torch")]
+use stages::train::TrainError;
 
 /// How a command ends, as its exit code says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,11 +35,21 @@ pub enum RunEnd {
     #[error("configuration: {0}")]
     Conf(String),
     /// The manifest cannot be had.
-    #[error("run.manifest: {0}")]
-    ManifestStore(#[source] StoreError),
+    #[error("{key}: {error}")]
+    ManifestStore {
+        /// Which one: `run.manifest` or `train.manifest`.
+        key: &'static str,
+        /// Why.
+        error: StoreError,
+    },
     /// The manifest cannot be read.
-    #[error("run.manifest: {0}")]
-    Manifest(#[from] ManifestError),
+    #[error("{key}: {error}")]
+    Manifest {
+        /// Which one.
+        key: &'static str,
+        /// Why.
+        error: ManifestError,
+    },
     /// The sink cannot write.
     #[error("run.output: {0}")]
     Tables(#[from] TablesError),
@@ -51,6 +66,10 @@ pub enum RunEnd {
         /// The share allowed.
         max_failed: f64,
     },
+    /// A training ends without weights.
+    #[cfg(feature = "torch")]
+    #[error(transparent)]
+    Training(#[from] TrainError),
 }
 
 impl RunEnd {
@@ -58,6 +77,13 @@ impl RunEnd {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Conf(_) => Exit::Usage,
+            #[cfg(feature = "torch")]
+            Self::Training(
+                TrainError::OnBothSides(_)
+                | TrainError::NotInManifest { .. }
+                | TrainError::Cube { .. }
+                | TrainError::Model(ModelError::Conf(_)),
+            ) => Exit::Usage,
             _ => Exit::Broken,
         }
     }

@@ -94,13 +94,19 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
         .context("the async runtime")?;
     runtime.block_on(async {
         match &cli.verb {
-            Verb::Run => Ok(run::run(&conf, &stores, stop_signal()).await?),
+            Verb::Run => {
+                let stop = stop_signal("cases in hand are finished, no new one is taken");
+                Ok(run::run(&conf, &stores, stop).await?)
+            }
             Verb::Manifest(arguments) => verbs::manifest::manifest(arguments, &stores).await,
             Verb::Inspect(arguments) => verbs::inspect::inspect(arguments, &conf, &stores).await,
             Verb::Phantom(arguments) => verbs::phantom::phantom(arguments, &stores).await,
             Verb::Degrade(arguments) => verbs::degrade::degrade(arguments, &conf, &stores).await,
             #[cfg(feature = "torch")]
-            Verb::Train => verbs::train::train(&conf, &stores, stop_signal()).await,
+            Verb::Train => {
+                let stop = stop_signal("the step in hand is finished and a checkpoint written");
+                Ok(verbs::train::train(&conf, &stores, stop).await?)
+            }
             Verb::Doctor => Ok(verbs::doctor::doctor(&conf)),
         }
     })
@@ -139,13 +145,13 @@ fn start_log(common: &Common) {
 /// Exit code of a process that Ctrl-C ended, as shells know it.
 const INTERRUPTED: i32 = 130;
 
-/// Returns a future that is there after Ctrl-C or SIGTERM: no new case is taken, those in hand are finished. A second
-/// signal ends the process at once; what is published stays, and the next start goes on.
-fn stop_signal() -> impl Future<Output = ()> + Send + 'static {
+/// Returns a future that is there after Ctrl-C or SIGTERM, and says what is done then. A second signal ends the
+/// process at once; what is published stays, and the next start goes on.
+fn stop_signal(what: &'static str) -> impl Future<Output = ()> + Send + 'static {
     let (stop, mut stopped) = tokio::sync::watch::channel(false);
     tokio::spawn(async move {
         signalled().await;
-        eprintln!("stopping: cases in hand are finished, no new one is taken; start again to go on");
+        eprintln!("stopping: {what}; start again to go on");
         stop.send_replace(true);
         signalled().await;
         std::process::exit(INTERRUPTED);

@@ -27,7 +27,7 @@ use crate::tally::Tally;
 use crate::{Exit, RunEnd};
 
 /// Most bytes of a manifest or of a file of weights.
-const SMALL_OBJECT: u64 = 4 << 30;
+pub const SMALL_OBJECT: u64 = 4 << 30;
 
 /// Runs the cohort that `conf` names; stops taking new cases once `stop` is there.
 ///
@@ -56,7 +56,7 @@ pub async fn run_with(
     let id = conf.run_id()?;
     let worker = worker_name();
     let output = place(stores, "run.output", &conf.run.output)?;
-    let cases = list(conf, stores).await?;
+    let cases = list("run.manifest", &conf.run.manifest, conf, stores).await?;
     let tables = Tables::new(output.clone(), &id, &worker, conf.write.clone());
     let published = tables.published().await?;
     let pool = Pool::start(&conf.pool, open)
@@ -165,17 +165,27 @@ fn id_of(case: &Outcome<Listed>) -> String {
     }
 }
 
-async fn list(conf: &Conf, stores: &Stores) -> Result<Vec<Outcome<Listed>>, RunEnd> {
-    let url = url("run.manifest", &conf.run.manifest)?;
-    let place = stores.place(&url).map_err(RunEnd::ManifestStore)?;
-    let bytes = place.read(SMALL_OBJECT).await.map_err(RunEnd::ManifestStore)?;
-    let base = folder_of(&url).map_err(RunEnd::ManifestStore)?;
+/// Reads the manifest that a configuration key names.
+///
+/// # Errors
+/// There is none, or it cannot be read as a whole.
+pub async fn list(
+    key: &'static str,
+    manifest: &str,
+    conf: &Conf,
+    stores: &Stores,
+) -> Result<Vec<Outcome<Listed>>, RunEnd> {
+    let store_error = |error| RunEnd::ManifestStore { key, error };
+    let url = url(key, manifest)?;
+    let place = stores.place(&url).map_err(store_error)?;
+    let bytes = place.read(SMALL_OBJECT).await.map_err(store_error)?;
     let context = Context {
-        base,
+        base: folder_of(&url).map_err(store_error)?,
         labels: &conf.label_tables(),
         seed: conf.run.seed,
     };
-    let cases = manifest::list(place.path.as_ref(), &bytes, &context)?;
+    let cases = manifest::list(place.path.as_ref(), &bytes, &context)
+        .map_err(|error| RunEnd::Manifest { key, error })?;
     let ids: HashSet<String> = cases.iter().map(id_of).collect();
     debug_assert_eq!(ids.len(), cases.len(), "every row has an id of its own");
     Ok(cases)
@@ -227,7 +237,11 @@ pub fn url(key: &str, text: &str) -> Result<ObjectUrl, RunEnd> {
     resolved.map_err(|error| RunEnd::Conf(format!("{key}: {error}")))
 }
 
-fn place(stores: &Stores, key: &str, text: &str) -> Result<Place, RunEnd> {
+/// Returns the place that a configuration key holds.
+///
+/// # Errors
+/// See [`url`]; or the URL is of no store that this build knows.
+pub fn place(stores: &Stores, key: &str, text: &str) -> Result<Place, RunEnd> {
     stores
         .place(&url(key, text)?)
         .map_err(|error| RunEnd::Conf(format!("{key}: {error}")))

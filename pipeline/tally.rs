@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use schemas::rows::VertebraRow;
 use schemas::vertebra::METRIC_NAMES;
 use schemas::{Outcome, Written};
 use serde::Serialize;
 
 use crate::RunEnd;
+use crate::bar::bar;
 
 /// Outcomes from which on the share of failures is looked at.
 const BRAKE_FROM: usize = 50;
@@ -76,16 +76,10 @@ pub struct Tally {
 impl Tally {
     /// Starts counting `cases`, of which earlier starts had done some, and some of these in vain.
     pub fn new(cases: usize, already_done: usize, already_failed: usize, max_failed: f64) -> Self {
-        let target = if std::io::stderr().is_terminal() {
-            ProgressDrawTarget::stderr()
-        } else {
-            ProgressDrawTarget::hidden()
-        };
-        let bar = ProgressBar::with_draw_target(Some(cases as u64), target);
-        let template = "{bar:30} {pos}/{len} cases {elapsed_precise} left {eta_precise} {msg}";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
+        let bar = bar(
+            cases as u64,
+            "{pos}/{len} cases {elapsed_precise} left {eta_precise} {msg}",
+        );
         bar.set_position(already_done as u64);
         bar.reset_eta();
         Self {

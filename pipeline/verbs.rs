@@ -15,9 +15,6 @@ use stages::store::{Place, Stores};
 
 use crate::run::url;
 
-/// Most bytes of a file that a verb reads as a whole.
-const FILE_MOST: u64 = 8 << 30;
-
 /// Returns the place that an argument names.
 fn place_of(stores: &Arc<Stores>, name: &str, text: &str) -> Result<Place> {
     let url = url(name, text)?;

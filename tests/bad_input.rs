@@ -191,7 +191,7 @@ async fn a_manifest_or_model_that_is_not_there_ends_the_run() {
     let settings = ["run.manifest=memory:///cohort/none.csv"];
     assert!(matches!(
         cohort.run("out", &settings).await,
-        Err(RunEnd::ManifestStore(_))
+        Err(RunEnd::ManifestStore { .. })
     ));
     let mut cohort = Cohort::new();
     cohort.row("a,b.nii.gz,verse,,");

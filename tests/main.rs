@@ -12,4 +12,6 @@ mod privacy;
 mod python;
 mod real_data;
 mod resume;
+#[cfg(feature = "torch")]
+mod train;
 mod validation;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use object_store::ObjectMeta;
 use schemas::payload::{FetchedMask, FetchedObject, Named};
 use schemas::{Fault, Fetched, LabelScheme, Level, Listed, ObjectUrl};
 use serde::{Deserialize, Serialize};
@@ -79,29 +80,37 @@ impl Fetch {
         })
     }
 
+    /// Returns what the store says of the objects of a mask, in the order in which they would be read: enough to
+    /// tell, without reading it, whether a mask has changed.
+    ///
+    /// # Errors
+    /// The fault that a case with this mask would become.
+    pub async fn stamps(&self, named: &Named) -> Result<Vec<ObjectMeta>, Fault> {
+        let place = self.stores.place(&named.url).map_err(StoreError::into_fault)?;
+        if named.scheme == LabelScheme::Classes {
+            let objects = class_objects(&place).await?;
+            return Ok(objects.into_iter().map(|(_, object)| object).collect());
+        }
+        let parts = match pair_places(&place)? {
+            Some((header, image)) => vec![header, image],
+            None => vec![place],
+        };
+        let mut stamps = Vec::with_capacity(parts.len());
+        for part in parts {
+            stamps.push(part.head().await.map_err(StoreError::into_fault)?);
+        }
+        Ok(stamps)
+    }
+
     /// A folder of one mask a class: `vertebrae_L3.nii.gz`, in it or in its `segmentations`.
     async fn classes(&self, folder: &Place) -> Result<Vec<FetchedObject>, Fault> {
-        let listing = folder.list().await.map_err(StoreError::into_fault)?;
         let mut objects: Vec<FetchedObject> = Vec::new();
-        for object in listing {
-            let Some(level) = class_below(&folder.path, &object.location) else {
-                continue;
-            };
-            // before anything more is read: a folder of many persons would bring in all of them
-            if objects.iter().any(|found| found.level == Some(level)) {
-                let message = format!("expected one mask of {level} below the prefix, found a second");
-                return Err(Fault::unsuitable("repeated_level", message));
-            }
+        for (level, object) in class_objects(folder).await? {
             let place = Place {
                 store: Arc::clone(&folder.store),
                 path: object.location,
             };
             objects.push(self.object(&place, Some(level)).await?);
-        }
-        if objects.is_empty() {
-            let message =
-                "expected vertebrae_L1.nii.gz to vertebrae_L6.nii.gz below the prefix, found none of them";
-            return Err(Fault::missing("no_class_masks", message));
         }
         Ok(objects)
     }
@@ -113,33 +122,59 @@ impl Fetch {
                 .await
                 .map_err(StoreError::into_fault)
         };
-        let name = place.path.filename().unwrap_or_default();
-        let Some((header, image)) = pair_names(name) else {
+        let Some((header, image)) = pair_places(place)? else {
             return Ok(FetchedObject {
                 level,
                 bytes: read(place).await?,
                 pair: None,
             });
         };
-        let folder = place
-            .path
-            .as_ref()
-            .strip_suffix(name)
-            .unwrap_or_default()
-            .to_owned();
-        // parsed, not joined: a name with '#' or '%' is in its stored form already
-        let beside = |name: &str| -> Result<Place, Fault> {
-            let path = object_store::path::Path::parse(format!("{folder}{name}"))
-                .map_err(|error| StoreError::from(object_store::Error::from(error)).into_fault())?;
-            Ok(Place {
-                store: Arc::clone(&place.store),
-                path,
-            })
-        };
-        let bytes = read(&beside(&header)?).await?;
-        let pair = Some(read(&beside(&image)?).await?);
+        let bytes = read(&header).await?;
+        let pair = Some(read(&image).await?);
         Ok(FetchedObject { level, bytes, pair })
     }
+}
+
+/// Returns the masks of one class below a folder, by key.
+async fn class_objects(folder: &Place) -> Result<Vec<(Level, ObjectMeta)>, Fault> {
+    let listing = folder.list().await.map_err(StoreError::into_fault)?;
+    let mut objects: Vec<(Level, ObjectMeta)> = Vec::new();
+    for object in listing {
+        let Some(level) = class_below(&folder.path, &object.location) else {
+            continue;
+        };
+        // before anything is read: a folder of many persons would bring in all of them
+        if objects.iter().any(|(found, _)| *found == level) {
+            let message = format!("expected one mask of {level} below the prefix, found a second");
+            return Err(Fault::unsuitable("repeated_level", message));
+        }
+        objects.push((level, object));
+    }
+    if objects.is_empty() {
+        let message =
+            "expected vertebrae_L1.nii.gz to vertebrae_L6.nii.gz below the prefix, found none of them";
+        return Err(Fault::missing("no_class_masks", message));
+    }
+    Ok(objects)
+}
+
+/// Returns header and image of a NIfTI pair, from the place of either; `None` for a single file.
+fn pair_places(place: &Place) -> Result<Option<(Place, Place)>, Fault> {
+    let name = place.path.filename().unwrap_or_default();
+    let Some((header, image)) = pair_names(name) else {
+        return Ok(None);
+    };
+    let folder = place.path.as_ref().strip_suffix(name).unwrap_or_default();
+    // parsed, not joined: a name with '#' or '%' is in its stored form already
+    let beside = |name: &str| -> Result<Place, Fault> {
+        let path = object_store::path::Path::parse(format!("{folder}{name}"))
+            .map_err(|error| StoreError::from(object_store::Error::from(error)).into_fault())?;
+        Ok(Place {
+            store: Arc::clone(&place.store),
+            path,
+        })
+    };
+    Ok(Some((beside(&header)?, beside(&image)?)))
 }
 
 /// Names of header and image of a NIfTI pair, from either of them.
@@ -187,106 +222,4 @@ pub async fn fetch_object(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-    use schemas::{CaseId, Origin};
-
-    async fn stored(keys: &[&str]) -> Arc<Stores> {
-        let stores = Arc::new(Stores::default());
-        for key in keys {
-            let place = stores
-                .place(&ObjectUrl::new(format!("memory:///{key}")))
-                .expect("place");
-            place
-                .put(Bytes::from(format!("bytes of {key}")))
-                .await
-                .expect("put");
-        }
-        stores
-    }
-
-    async fn fetch(stores: &Arc<Stores>, key: &str, scheme: LabelScheme) -> Result<Fetched, Fault> {
-        let origin = Origin {
-            id: CaseId::of_row(1),
-            person: "p".to_owned(),
-            seed: 0,
-            bytes_read: 0,
-        };
-        let mask = Named {
-            url: ObjectUrl::new(format!("memory:///{key}")),
-            scheme,
-        };
-        let stage = Fetch {
-            stores: Arc::clone(stores),
-            conf: FetchConf::default(),
-        };
-        stage
-            .run(Listed {
-                origin,
-                mask,
-                reference: None,
-                image: None,
-            })
-            .await
-    }
-
-    #[tokio::test]
-    async fn a_pair_is_fetched_from_either_name() {
-        let stores = stored(&["a/m.hdr.gz", "a/m.img.gz"]).await;
-        for key in ["a/m.hdr.gz", "a/m.img.gz"] {
-            let fetched = fetch(&stores, key, LabelScheme::Binary(Level::L1))
-                .await
-                .expect("pair");
-            assert_eq!(&fetched.mask.objects[0].bytes[..], b"bytes of a/m.hdr.gz");
-            assert_eq!(
-                fetched.mask.objects[0].pair.as_deref(),
-                Some(&b"bytes of a/m.img.gz"[..])
-            );
-            assert_eq!(fetched.origin.bytes_read, 38);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_folder_of_classes_gives_its_lumbar_masks() {
-        let stores = stored(&[
-            "s/segmentations/vertebrae_L2.nii.gz",
-            "s/segmentations/vertebrae_T9.nii.gz",
-        ])
-        .await;
-        let fetched = fetch(&stores, "s/", LabelScheme::Classes).await.expect("classes");
-        assert_eq!(fetched.mask.objects.len(), 1);
-        assert_eq!(fetched.mask.objects[0].level, Some(Level::L2));
-        let fault = fetch(&stores, "other/", LabelScheme::Classes)
-            .await
-            .expect_err("nothing there");
-        assert_eq!(
-            (fault.reason, fault.message.starts_with("mask: ")),
-            ("no_class_masks", true)
-        );
-    }
-
-    #[tokio::test]
-    async fn names_of_a_pair_are_names_whatever_they_hold() {
-        let folder = tempfile::tempdir().expect("folder");
-        for name in ["m #1.hdr", "m #1.img"] {
-            std::fs::write(folder.path().join(name), name).expect("write");
-        }
-        let base = url::Url::from_directory_path(folder.path()).expect("a folder");
-        let url = crate::store::absolute(&base, "m #1.img").expect("url");
-        let stores = Arc::new(Stores::default());
-        let object = fetch_object(&stores, &url, &FetchConf::default())
-            .await
-            .expect("both halves");
-        assert_eq!(&object.bytes[..], b"m #1.hdr");
-    }
-
-    #[tokio::test]
-    async fn a_missing_object_is_missing() {
-        let stores = stored(&[]).await;
-        let fault = fetch(&stores, "x.nii.gz", LabelScheme::Binary(Level::L1))
-            .await
-            .expect_err("missing");
-        assert_eq!(fault.reason, "object_not_found");
-    }
-}
+mod tests;

@@ -104,6 +104,14 @@ impl Place {
         Ok(found.bytes().await?)
     }
 
+    /// Returns what the store says of the object, without reading it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn head(&self) -> Result<ObjectMeta, StoreError> {
+        Ok(self.store.head(&self.path).await?)
+    }
+
     /// Puts the object, over what is there.
     ///
     /// # Errors

@@ -226,6 +226,7 @@ mod tests {
     /// A case of one vertebra, of which `samples` were drawn.
     fn case(reconstruction: Reconstruction, samples: u32) -> Evaluated {
         let input = Patch {
+            slices: None,
             mask: reconstruction.mask.clone(),
             affine: Affine::axis_aligned([1.0; 3], [-20.0, 30.0, 400.0]),
         };

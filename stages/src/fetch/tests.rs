@@ -1,0 +1,138 @@
+use super::*;
+use bytes::Bytes;
+use schemas::{CaseId, Origin};
+
+async fn stored(keys: &[&str]) -> Arc<Stores> {
+    let stores = Arc::new(Stores::default());
+    for key in keys {
+        let place = stores
+            .place(&ObjectUrl::new(format!("memory:///{key}")))
+            .expect("place");
+        place
+            .put(Bytes::from(format!("bytes of {key}")))
+            .await
+            .expect("put");
+    }
+    stores
+}
+
+async fn fetch(stores: &Arc<Stores>, key: &str, scheme: LabelScheme) -> Result<Fetched, Fault> {
+    let origin = Origin {
+        id: CaseId::of_row(1),
+        person: "p".to_owned(),
+        seed: 0,
+        bytes_read: 0,
+    };
+    let mask = Named {
+        url: ObjectUrl::new(format!("memory:///{key}")),
+        scheme,
+    };
+    let stage = Fetch {
+        stores: Arc::clone(stores),
+        conf: FetchConf::default(),
+    };
+    stage
+        .run(Listed {
+            origin,
+            mask,
+            reference: None,
+            image: None,
+        })
+        .await
+}
+
+#[tokio::test]
+async fn a_pair_is_fetched_from_either_name() {
+    let stores = stored(&["a/m.hdr.gz", "a/m.img.gz"]).await;
+    for key in ["a/m.hdr.gz", "a/m.img.gz"] {
+        let fetched = fetch(&stores, key, LabelScheme::Binary(Level::L1))
+            .await
+            .expect("pair");
+        assert_eq!(&fetched.mask.objects[0].bytes[..], b"bytes of a/m.hdr.gz");
+        assert_eq!(
+            fetched.mask.objects[0].pair.as_deref(),
+            Some(&b"bytes of a/m.img.gz"[..])
+        );
+        assert_eq!(fetched.origin.bytes_read, 38);
+    }
+}
+
+#[tokio::test]
+async fn a_folder_of_classes_gives_its_lumbar_masks() {
+    let stores = stored(&[
+        "s/segmentations/vertebrae_L2.nii.gz",
+        "s/segmentations/vertebrae_T9.nii.gz",
+    ])
+    .await;
+    let fetched = fetch(&stores, "s/", LabelScheme::Classes).await.expect("classes");
+    assert_eq!(fetched.mask.objects.len(), 1);
+    assert_eq!(fetched.mask.objects[0].level, Some(Level::L2));
+    let fault = fetch(&stores, "other/", LabelScheme::Classes)
+        .await
+        .expect_err("nothing there");
+    assert_eq!(
+        (fault.reason, fault.message.starts_with("mask: ")),
+        ("no_class_masks", true)
+    );
+}
+
+#[tokio::test]
+async fn names_of_a_pair_are_names_whatever_they_hold() {
+    let folder = tempfile::tempdir().expect("folder");
+    for name in ["m #1.hdr", "m #1.img"] {
+        std::fs::write(folder.path().join(name), name).expect("write");
+    }
+    let base = url::Url::from_directory_path(folder.path()).expect("a folder");
+    let url = crate::store::absolute(&base, "m #1.img").expect("url");
+    let stores = Arc::new(Stores::default());
+    let object = fetch_object(&stores, &url, &FetchConf::default())
+        .await
+        .expect("both halves");
+    assert_eq!(&object.bytes[..], b"m #1.hdr");
+}
+
+#[tokio::test]
+async fn stamps_are_of_what_would_be_read() {
+    let stores = stored(&[
+        "a/m.hdr",
+        "a/m.img",
+        "s/vertebrae_L1.nii.gz",
+        "s/segmentations/vertebrae_L2.nii.gz",
+        "s/vertebrae_T9.nii.gz",
+    ])
+    .await;
+    let stage = Fetch {
+        stores,
+        conf: FetchConf::default(),
+    };
+    let stamps = async |key: &str, scheme| {
+        let url = ObjectUrl::new(format!("memory:///{key}"));
+        let stamps = stage.stamps(&Named { url, scheme }).await;
+        stamps.map(|found| {
+            found
+                .iter()
+                .map(|object| object.location.to_string())
+                .collect::<Vec<_>>()
+        })
+    };
+    let l1 = LabelScheme::Binary(Level::L1);
+    assert_eq!(
+        stamps("a/m.img", l1.clone()).await.expect("pair"),
+        ["a/m.hdr", "a/m.img"]
+    );
+    assert_eq!(
+        stamps("s/", LabelScheme::Classes).await.expect("classes"),
+        ["s/segmentations/vertebrae_L2.nii.gz", "s/vertebrae_L1.nii.gz"]
+    );
+    let fault = stamps("a/n.nii", l1).await.expect_err("missing");
+    assert_eq!(fault.reason, "object_not_found");
+}
+
+#[tokio::test]
+async fn a_missing_object_is_missing() {
+    let stores = stored(&[]).await;
+    let fault = fetch(&stores, "x.nii.gz", LabelScheme::Binary(Level::L1))
+        .await
+        .expect_err("missing");
+    assert_eq!(fault.reason, "object_not_found");
+}
