@@ -18,4 +18,4 @@ pub mod weights;
 
 #[cfg(feature = "torch")]
 pub use lsd_ebm::set_threads;
-pub use reconstructor::{Chain, ModelConf, ModelError, Reconstructor, open};
+pub use reconstructor::{Chain, ModelConf, ModelError, Reconstructor, TracePoint, open};

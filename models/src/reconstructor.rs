@@ -90,6 +90,26 @@ pub trait Reconstructor {
     /// # Errors
     /// The batch as a whole failed; a caller finds the culprit by going through it one by one.
     fn reconstruct(&mut self, batch: &[Patch], seeds: &[u64]) -> Result<Vec<Reconstruction>, ModelError>;
+
+    /// Returns how the latent of one patch spreads on its way along the chain, in the order walked; nothing for a
+    /// method without a latent chain.
+    ///
+    /// # Errors
+    /// As for [`Self::reconstruct`].
+    fn trace(&mut self, _patch: &Patch, _seed: u64) -> Result<Vec<TracePoint>, ModelError> {
+        Ok(Vec::new())
+    }
+}
+
+/// One latent on its way along a chain (paper, Fig. 5).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TracePoint {
+    /// Part of the way: `forward` (diffusion), `reverse` (the learned prior), `posterior` (Langevin on the posterior).
+    pub leg: &'static str,
+    /// Position along the leg in the order walked, from 0.
+    pub position: usize,
+    /// Variance over the entries of this one latent.
+    pub variance: f64,
 }
 
 /// Models that a patch goes through one after another.
@@ -176,5 +196,84 @@ impl Reconstructor for Chain {
             results = model.reconstruct(&between, seeds)?;
         }
         Ok(results)
+    }
+
+    /// The last model's trace, on what the models before it make of the patch.
+    fn trace(&mut self, patch: &Patch, seed: u64) -> Result<Vec<TracePoint>, ModelError> {
+        let Some((last, before)) = self.models.split_last_mut() else {
+            return Err(ModelError::Conf("an empty chain".to_owned()));
+        };
+        let mut patch = patch.clone();
+        for model in before {
+            let made = model.reconstruct(std::slice::from_ref(&patch), &[seed])?;
+            let first = made.into_iter().next().ok_or_else(|| {
+                ModelError::Contract("expected a reconstruction of the patch, found none".to_owned())
+            })?;
+            patch.mask = first.mask;
+        }
+        last.trace(&patch, seed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array3;
+    use schemas::Affine;
+
+    use super::*;
+
+    /// Adds one to every voxel; its latent is the patch's first voxel.
+    struct Add;
+
+    impl Reconstructor for Add {
+        fn reconstruct(
+            &mut self,
+            batch: &[Patch],
+            _seeds: &[u64],
+        ) -> Result<Vec<Reconstruction>, ModelError> {
+            Ok(batch
+                .iter()
+                .map(|patch| Reconstruction::of_mask(patch.mask.mapv(|value| value + 1)))
+                .collect())
+        }
+
+        fn trace(&mut self, patch: &Patch, _seed: u64) -> Result<Vec<TracePoint>, ModelError> {
+            Ok(vec![TracePoint {
+                leg: "forward",
+                position: 0,
+                variance: f64::from(patch.mask[[0, 0, 0]]),
+            }])
+        }
+    }
+
+    fn chain(models: Vec<Box<dyn Reconstructor>>) -> Chain {
+        let identity = ModelIdentity {
+            chain: Vec::new(),
+            model_version: "none".to_owned(),
+            weights_sha256: String::new(),
+            steps: 0,
+            samples: 1,
+        };
+        Chain::of(models, identity)
+    }
+
+    #[test]
+    fn a_chain_traces_its_last_model_on_what_the_others_made() {
+        let patch = Patch {
+            mask: Array3::zeros((1, 1, 1)),
+            affine: Affine::axis_aligned([1.0; 3], [0.0; 3]),
+        };
+        let points = chain(vec![Box::new(Add), Box::new(Add), Box::new(Add)])
+            .trace(&patch, 0)
+            .expect("trace");
+        assert_eq!(
+            points.iter().map(|point| point.variance).collect::<Vec<_>>(),
+            [2.0]
+        );
+        let none = chain(vec![Box::new(Add), Box::new(Identity)])
+            .trace(&patch, 0)
+            .expect("trace");
+        assert_eq!(none, [], "a method without a latent chain has no trace");
+        assert!(chain(Vec::new()).trace(&patch, 0).is_err());
     }
 }

@@ -1,14 +1,17 @@
 //! The operators of the flow, one verb a file, listed in flow order. Tokio and stores; no order, no tensor.
 
+pub mod compare;
 pub mod crop;
 pub mod decode;
 pub mod evaluate;
 pub mod fetch;
+pub mod gather;
 pub mod manifest;
 pub mod metrics;
 pub mod paste;
 pub mod pool;
 pub mod reconstruct;
+pub mod report;
 pub mod stage;
 pub mod store;
 pub mod tables;

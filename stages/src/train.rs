@@ -7,13 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use models::ModelError;
 use models::train::{Event, Trained, TrainingMask, Validated};
-use schemas::{Cropped, Fault, Listed, Outcome};
+use schemas::{Fault, Listed, Outcome};
 use serde::{Deserialize, Serialize};
 
-use crate::crop::{Crop, CropConf};
-use crate::decode::{Decode, DecodeConf};
-use crate::fetch::{Fetch, FetchConf};
-use crate::stage::Stage as _;
+use crate::crop::CropConf;
+use crate::fetch::FetchConf;
 use crate::store::{Place, StoreError, Stores};
 
 /// Section `[train]` of the configuration.
@@ -73,51 +71,30 @@ pub async fn gather(
     conf: &TrainConf,
     crop: &CropConf,
 ) -> Split {
-    let fetch = Fetch {
-        stores: Arc::clone(stores),
-        conf: FetchConf::default(),
+    let is_wanted = |person: &str| {
+        let is_among = |persons: &[String]| persons.iter().any(|known| known == person);
+        is_among(&conf.validation) || conf.persons.is_empty() || is_among(&conf.persons)
     };
-    let decode = Decode {
-        conf: DecodeConf::default(),
+    let max_bytes = FetchConf::default().max_bytes;
+    let gathered = crate::gather::gather(cases, stores, crop, max_bytes, is_wanted).await;
+    let mut split = Split {
+        failed: gathered.failed,
+        ..Split::default()
     };
-    let crop = Crop { conf: crop.clone() };
-    let mut split = Split::default();
-    for case in cases {
-        let case = match case {
-            Ok(case) => case,
-            Err(failure) => {
-                split.failed.push((failure.id.to_string(), failure.fault));
-                continue;
-            }
+    for case in gathered.cases {
+        let person = &case.origin.person;
+        let side = if conf.validation.contains(person) {
+            &mut split.validation
+        } else {
+            &mut split.train
         };
-        let person = case.body.origin.person.clone();
-        let held_out = conf.validation.contains(&person);
-        if !held_out && !conf.persons.is_empty() && !conf.persons.contains(&person) {
-            continue;
-        }
-        match cut(&fetch, &decode, &crop, case.body).await {
-            Ok(cropped) => {
-                let side = if held_out {
-                    &mut split.validation
-                } else {
-                    &mut split.train
-                };
-                side.extend(cropped.vertebrae.into_iter().map(|vertebra| TrainingMask {
-                    person: person.clone(),
-                    level: vertebra.level,
-                    mask: vertebra.input.mask,
-                }));
-            }
-            Err(fault) => split.failed.push((case.id.to_string(), fault)),
-        }
+        side.extend(case.vertebrae.into_iter().map(|vertebra| TrainingMask {
+            person: person.clone(),
+            level: vertebra.level,
+            mask: vertebra.input.mask,
+        }));
     }
     split
-}
-
-async fn cut(fetch: &Fetch, decode: &Decode, crop: &Crop, listed: Listed) -> Result<Cropped, Fault> {
-    let fetched = fetch.run(listed).await?;
-    let decoded = decode.run(fetched).await?;
-    crop.run(decoded).await
 }
 
 /// What a watcher of the training is told.
