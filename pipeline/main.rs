@@ -65,6 +65,8 @@ enum Verb {
     /// Trains a model on the masks of a manifest.
     #[cfg(feature = "torch")]
     Train,
+    /// Compares methods on the masks of a manifest: one table and one report.
+    Evaluate,
     /// Says what is set up, which device libtorch sees, and what to do.
     Doctor,
 }
@@ -101,6 +103,7 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
             Verb::Degrade(arguments) => verbs::degrade::degrade(arguments, &conf, &stores).await,
             #[cfg(feature = "torch")]
             Verb::Train => verbs::train::train(&conf, &stores, stop_signal()).await,
+            Verb::Evaluate => Ok(verbs::evaluate::evaluate(&conf, &stores, stop_signal()).await?),
             Verb::Doctor => Ok(verbs::doctor::doctor(&conf)),
         }
     })

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use models::ModelError;
+use models::{ModelConf, ModelError};
 use schemas::{Listed, ModelIdentity, ObjectUrl, Outcome};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -27,7 +27,7 @@ use crate::tally::Tally;
 use crate::{Exit, RunEnd};
 
 /// Most bytes of a manifest or of a file of weights.
-const SMALL_OBJECT: u64 = 4 << 30;
+pub(crate) const SMALL_OBJECT: u64 = 4 << 30;
 
 /// Runs the cohort that `conf` names; stops taking new cases once `stop` is there.
 ///
@@ -38,7 +38,7 @@ pub async fn run(
     stores: &Arc<Stores>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Exit, RunEnd> {
-    let open = open_models(conf, stores).await?;
+    let open = open_models("model", &conf.model, conf.pool.threads, stores).await?;
     run_with(conf, stores, open, stop).await
 }
 
@@ -181,11 +181,18 @@ async fn list(conf: &Conf, stores: &Stores) -> Result<Vec<Outcome<Listed>>, RunE
     Ok(cases)
 }
 
-/// What each worker builds: the chain that `[model]` names.
-async fn open_models(conf: &Conf, stores: &Stores) -> Result<Arc<Open>, RunEnd> {
-    let weights = weights(conf, stores).await?;
-    let model = conf.model.clone();
-    let threads = conf.pool.threads;
+/// Returns what each worker builds: the chain that `model`, found under `key`, names.
+///
+/// # Errors
+/// Its weights cannot be had.
+pub async fn open_models(
+    key: &str,
+    model: &ModelConf,
+    threads: usize,
+    stores: &Stores,
+) -> Result<Arc<Open>, RunEnd> {
+    let weights = weights(key, model, stores).await?;
+    let model = model.clone();
     Ok(Arc::new(move |device: &str| {
         #[cfg(feature = "torch")]
         models::lsd_ebm::set_threads(threads);
@@ -195,12 +202,12 @@ async fn open_models(conf: &Conf, stores: &Stores) -> Result<Arc<Open>, RunEnd> 
     }))
 }
 
-/// Reads the weights that `model.weights` names; `None` for the shipped ones.
-async fn weights(conf: &Conf, stores: &Stores) -> Result<Option<bytes::Bytes>, RunEnd> {
-    if conf.model.weights == "shipped" {
+/// Reads the weights that a model's configuration names; `None` for the shipped ones.
+async fn weights(key: &str, model: &ModelConf, stores: &Stores) -> Result<Option<bytes::Bytes>, RunEnd> {
+    if model.weights == "shipped" {
         return Ok(None);
     }
-    let place = place(stores, "model.weights", &conf.model.weights)?;
+    let place = place(stores, &format!("{key}.weights"), &model.weights)?;
     let error = |error: StoreError| RunEnd::Conf(ModelError::Weights(error.to_string()).to_string());
     Ok(Some(place.read(SMALL_OBJECT).await.map_err(error)?))
 }
@@ -219,7 +226,11 @@ pub fn url(key: &str, text: &str) -> Result<ObjectUrl, RunEnd> {
     resolved.map_err(|error| RunEnd::Conf(format!("{key}: {error}")))
 }
 
-fn place(stores: &Stores, key: &str, text: &str) -> Result<Place, RunEnd> {
+/// Returns the place that a configuration key names.
+///
+/// # Errors
+/// The key is empty, or its value no URL of a store that this build knows.
+pub fn place(stores: &Stores, key: &str, text: &str) -> Result<Place, RunEnd> {
     stores
         .place(&url(key, text)?)
         .map_err(|error| RunEnd::Conf(format!("{key}: {error}")))
@@ -257,7 +268,11 @@ pub fn redacted(conf: &Conf) -> Conf {
         &mut conf.run.manifest,
         &mut conf.run.output,
         &mut conf.model.weights,
+        &mut conf.comparison.manifest,
+        &mut conf.comparison.output,
     ];
+    let methods = conf.comparison.methods.iter_mut();
+    places.extend(methods.map(|method| &mut method.model.weights));
     #[cfg(feature = "torch")]
     places.extend([&mut conf.train.manifest, &mut conf.train.output]);
     for text in places {

@@ -73,7 +73,7 @@ pub fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::compare::MethodConf;
-    use crate::compare::method::testing::subject;
+    use crate::compare::testing::subject;
 
     fn identity(sha256: &str) -> ModelIdentity {
         ModelIdentity {

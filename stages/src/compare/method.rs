@@ -269,116 +269,10 @@ fn row(method: &Method, subject: &Subject, attempt: &Attempt, key: &str) -> Comp
     }
 }
 
-/// Subjects and methods small enough to look at.
-#[cfg(test)]
-pub(crate) mod testing {
-    use models::{ModelConf, Reconstructor};
-    use ndarray::s;
-    use schemas::vertebra::Flags;
-    use schemas::{Affine, Level, Patch};
-
-    use super::super::pairs::Source;
-    use super::*;
-
-    /// A cube of ten voxels an edge as reference, the same moved by `shift` voxels as input.
-    pub fn subject(case: &str, shift: usize) -> Subject {
-        let patch = |first: usize| {
-            let mut mask = Array3::zeros((24, 24, 24));
-            mask.slice_mut(s![first..first + 10, 6..16, 6..16]).fill(1);
-            Patch {
-                mask,
-                affine: Affine::axis_aligned([1.0; 3], [0.0; 3]),
-            }
-        };
-        let (input, reference) = (patch(4 + shift), patch(4));
-        Subject {
-            case_id: case.to_owned(),
-            person: format!("person of {case}"),
-            level: Level::L2,
-            source: Source::Degraded,
-            seed: 1,
-            flags: Flags::new(),
-            scores: scores(input.mask.view(), reference.mask.view(), [1.0; 3]),
-            input,
-            reference,
-        }
-    }
-
-    /// Moves the mask `by` voxels down the first axis; fails on a mask that then leaves the grid, panics by 99.
-    pub struct Move {
-        pub by: usize,
-    }
-
-    impl Reconstructor for Move {
-        fn reconstruct(
-            &mut self,
-            batch: &[Patch],
-            _seeds: &[u64],
-        ) -> Result<Vec<Reconstruction>, ModelError> {
-            assert!(self.by != 99, "a broken model");
-            let moved = |patch: &Patch| {
-                if patch
-                    .mask
-                    .slice(s![..self.by, .., ..])
-                    .iter()
-                    .any(|voxel| *voxel != 0)
-                {
-                    return Err(ModelError::Exhausted("expected room, found none".to_owned()));
-                }
-                let mut mask = Array3::zeros(patch.mask.dim());
-                let rest = patch.mask.dim().0 - self.by;
-                mask.slice_mut(s![..rest, .., ..])
-                    .assign(&patch.mask.slice(s![self.by.., .., ..]));
-                Ok(Reconstruction::of_mask(mask))
-            };
-            batch.iter().map(moved).collect()
-        }
-
-        fn trace(&mut self, _patch: &Patch, seed: u64) -> Result<Vec<TracePoint>, ModelError> {
-            let point = |position: usize| TracePoint {
-                leg: "reverse",
-                position,
-                variance: 1.0 + (seed % 7) as f64 + position as f64,
-            };
-            Ok((0..self.by.min(3)).map(point).collect())
-        }
-    }
-
-    /// Identity of a method without weights.
-    pub fn identity(name: &str) -> ModelIdentity {
-        ModelIdentity {
-            chain: vec![name.to_owned()],
-            model_version: "none".to_owned(),
-            weights_sha256: String::new(),
-            steps: 1,
-            samples: 1,
-        }
-    }
-
-    /// Lets [`Move`] go over the subjects.
-    pub fn moved(name: &str, by: usize, subjects: &[Subject]) -> Method {
-        let conf = MethodConf {
-            name: name.to_owned(),
-            model: ModelConf::default(),
-            ..MethodConf::default()
-        };
-        let open = || Ok(Chain::of(vec![Box::new(Move { by })], identity("move")));
-        let plan = Plan {
-            key: "0123456789ab",
-            shown: &[0],
-            repeats: 2,
-        };
-        try_method(&conf, &identity("move"), &open, subjects, plan, &mut |_| {
-            ControlFlow::Continue(())
-        })
-        .expect("not stopped")
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::testing::{identity, moved, subject};
     use super::*;
+    use crate::compare::testing::{Move, identity, moved, subject};
 
     #[test]
     fn each_subject_has_a_row_with_the_metrics_of_input_and_reconstruction() {
@@ -412,10 +306,7 @@ mod tests {
         let opened = std::cell::Cell::new(0);
         let open = || {
             opened.set(opened.get() + 1);
-            Ok(Chain::of(
-                vec![Box::new(testing::Move { by: 99 })],
-                identity("move"),
-            ))
+            Ok(Chain::of(vec![Box::new(Move { by: 99 })], identity("move")))
         };
         let subjects = [subject("a", 5), subject("b", 2)];
         let conf = MethodConf {
@@ -439,12 +330,7 @@ mod tests {
     fn a_watcher_sees_every_vertebra_and_can_stop() {
         let subjects = [subject("a", 5), subject("b", 2)];
         let mut seen = Vec::new();
-        let open = || {
-            Ok(Chain::of(
-                vec![Box::new(testing::Move { by: 1 })],
-                identity("move"),
-            ))
-        };
+        let open = || Ok(Chain::of(vec![Box::new(Move { by: 1 })], identity("move")));
         let plan = Plan {
             key: "k",
             shown: &[],

@@ -10,8 +10,10 @@ pub mod method;
 pub mod pairs;
 pub mod reliability;
 pub mod summary;
+#[cfg(test)]
+pub(crate) mod testing;
 
-use schemas::Fault;
+use schemas::rows::ComparisonRow;
 
 pub use conf::{ComparisonConf, Degrade, FigureConf, MethodConf};
 pub use method::{Method, Plan, Progress, try_method};
@@ -35,8 +37,8 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Returns how many reconstructions are missing.
-    pub fn failures(&self) -> impl Iterator<Item = &schemas::rows::ComparisonRow> {
+    /// Returns the rows of the reconstructions that failed.
+    pub fn failures(&self) -> impl Iterator<Item = &ComparisonRow> {
         let rows = self.methods.iter().flat_map(|method| &method.rows);
         rows.filter(|row| row.status != "done")
     }
@@ -46,16 +48,5 @@ impl Comparison {
         self.left_out.is_empty()
             && self.failures().next().is_none()
             && self.methods.iter().all(|method| method.trace_fault.is_none())
-    }
-}
-
-/// A case, as the tables call a fault of one without a vertebra.
-impl From<(String, Fault)> for LeftOut {
-    fn from((case_id, fault): (String, Fault)) -> Self {
-        Self {
-            case_id,
-            level: None,
-            fault,
-        }
     }
 }

@@ -54,9 +54,13 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Returns `case level`, as the report calls it.
+    /// Returns what the report calls it: the case and the level, which many a case's name holds already.
     pub fn name(&self) -> String {
-        format!("{} {}", self.case_id, self.level)
+        let level = self.level.as_str();
+        if self.case_id.ends_with(&format!("_{level}")) {
+            return self.case_id.clone();
+        }
+        format!("{} {level}", self.case_id)
     }
 }
 
@@ -83,7 +87,7 @@ pub struct Pairs {
 /// Returns the pairs of input and reference that the cases give, every vertebra of the others with its reason.
 pub fn pair_up(gathered: Gathered, conf: Degrade, seed: u64) -> Pairs {
     let mut pairs = Pairs {
-        left_out: gathered.failed.into_iter().map(LeftOut::from).collect(),
+        left_out: gathered.failed.into_iter().map(whole_case).collect(),
         ..Pairs::default()
     };
     let made: Vec<_> = gathered
@@ -115,6 +119,14 @@ pub fn pair_up(gathered: Gathered, conf: Degrade, seed: u64) -> Pairs {
         }
     }
     pairs
+}
+
+fn whole_case((case_id, fault): (String, Fault)) -> LeftOut {
+    LeftOut {
+        case_id,
+        level: None,
+        fault,
+    }
 }
 
 fn subject(

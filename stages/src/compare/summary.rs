@@ -139,33 +139,9 @@ impl Comparison {
 }
 
 #[cfg(test)]
-pub(crate) mod testing {
-    use super::super::method::testing::{moved, subject};
-    use super::*;
-    use crate::compare::ComparisonConf;
-
-    /// Two methods on three cubes; the second fails on the last.
-    pub fn comparison() -> Comparison {
-        let subjects = vec![subject("a", 5), subject("b", 6), subject("c", 2)];
-        let methods = vec![moved("near", 2, &subjects), moved("far", 7, &subjects)];
-        Comparison {
-            key: "0123456789ab".to_owned(),
-            manifest_sha256: "ff".repeat(32),
-            conf: ComparisonConf {
-                bootstrap: 200,
-                ..ComparisonConf::default()
-            },
-            subjects,
-            left_out: Vec::new(),
-            methods,
-        }
-    }
-}
-
-#[cfg(test)]
 mod tests {
-    use super::testing::comparison;
     use super::*;
+    use crate::compare::testing::comparison;
 
     #[test]
     fn mean_deviation_and_median_are_those_of_a_hand_count() {

@@ -197,7 +197,7 @@ fn pictures(comparison: &Comparison) -> Vec<Figure> {
             let title = subject.name();
             Some(Figure {
                 place: Place::Pictures,
-                file: format!("picture-{}-{}.svg", subject.case_id, subject.level),
+                file: format!("picture-{}.svg", title.replace(' ', "-")),
                 svg: panel(&title, &columns, Some(subject.reference.mask.view())),
                 title,
             })

@@ -13,13 +13,13 @@ pub struct Table {
 }
 
 impl Table {
-    /// Starts a table: the first column is text, the others are numbers.
-    pub fn new<S: AsRef<str>>(headings: impl IntoIterator<Item = S>) -> Self {
+    /// Starts a table whose first `texts` columns hold text; the others hold numbers.
+    pub fn new<S: AsRef<str>>(texts: usize, headings: impl IntoIterator<Item = S>) -> Self {
         let mut table = Self {
             text: String::from("\n"),
         };
         let columns = table.line(headings);
-        let rule = (0..columns).map(|column| if column == 0 { "---" } else { "---:" });
+        let rule = (0..columns).map(|column| if column < texts { "---" } else { "---:" });
         table.line(rule);
         table
     }
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn cells_cannot_break_a_table() {
-        let mut table = Table::new(["a", "b"]);
+        let mut table = Table::new(1, ["a", "b"]);
         table.row(["x|y", "two\nlines"]);
         assert_eq!(
             table.finish(),

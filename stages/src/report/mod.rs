@@ -2,9 +2,13 @@
 
 pub mod chart;
 mod figures;
+mod header;
 mod markdown;
+mod metrics;
 pub mod picture;
 mod sections;
+
+pub use figures::shown;
 
 use crate::compare::Comparison;
 
@@ -38,7 +42,7 @@ pub fn files(comparison: &Comparison) -> Vec<ReportFile> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::summary::testing::comparison;
+    use crate::compare::testing::comparison;
 
     #[test]
     fn every_figure_of_the_report_lies_beside_it() {
