@@ -10,6 +10,7 @@ use schemas::labels::LabelTable;
 use schemas::{LabelScheme, Level};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
+use stages::compare::ComparisonConf;
 use stages::crop::CropConf;
 use stages::evaluate::EvaluateConf;
 use stages::pool::PoolConf;
@@ -44,6 +45,8 @@ pub struct Conf {
     /// How a model is trained.
     #[cfg(feature = "torch")]
     pub train: TrainConf,
+    /// Which methods are compared, and on what.
+    pub comparison: ComparisonConf,
     /// A site's own label tables: `[labels.NAME]` with `L3 = 22`.
     pub labels: BTreeMap<String, BTreeMap<Level, u16>>,
 }
@@ -198,6 +201,7 @@ impl Conf {
         self.evaluate.check().map_err(|message| anyhow!(message))?;
         let samples = self.model.samples;
         self.write.check(samples).map_err(|message| anyhow!(message))?;
+        self.comparison.check().map_err(|message| anyhow!(message))?;
         for (name, table) in self.label_tables() {
             if table.len() != self.labels.get(&name).map_or(0, BTreeMap::len) {
                 bail!("labels.{name}: expected a number of its own for each level, found one twice");
@@ -350,6 +354,25 @@ mod tests {
         let train =
             Conf::read(Some(include_str!("../conf/train.toml")), std::iter::empty(), &[]).expect("train");
         assert_eq!(train.train.validation, ["verse007", "totalseg-s0327"]);
+    }
+
+    #[test]
+    fn the_ready_comparison_can_be_read() {
+        let text = include_str!("../conf/evaluate.toml");
+        let conf = Conf::read(Some(text), std::iter::empty(), &[]).expect("evaluate");
+        assert_eq!(conf.comparison.persons, ["verse007", "totalseg-s0327"]);
+        assert!(conf.comparison.methods.len() > 1);
+        let error = Conf::read(
+            Some(&text.replace("steps = 0", "stepz = 0")),
+            std::iter::empty(),
+            &[],
+        );
+        assert!(
+            error
+                .expect_err("no key of a method")
+                .to_string()
+                .contains("stepz")
+        );
     }
 
     #[test]

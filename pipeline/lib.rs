@@ -53,6 +53,9 @@ pub enum RunEnd {
     /// The sink cannot write.
     #[error("run.output: {0}")]
     Tables(#[from] TablesError),
+    /// What a verb besides `run` reads from or writes to cannot be used.
+    #[error("{0}")]
+    Unusable(String),
     /// No model worker is left.
     #[error("every model worker has gone; the cases not yet written stay for the next start")]
     WorkersGone,

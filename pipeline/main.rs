@@ -65,6 +65,8 @@ enum Verb {
     /// Trains a model on the masks of a manifest.
     #[cfg(feature = "torch")]
     Train,
+    /// Compares methods on the masks of a manifest: one table and one report.
+    Evaluate,
     /// Says what is set up, which device libtorch sees, and what to do.
     Doctor,
 }
@@ -106,6 +108,10 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
             Verb::Train => {
                 let stop = stop_signal("the step in hand is finished and a checkpoint written");
                 Ok(verbs::train::train(&conf, &stores, stop).await?)
+            }
+            Verb::Evaluate => {
+                let stop = stop_signal("the vertebra in hand is finished; no table is written");
+                Ok(verbs::evaluate::evaluate(&conf, &stores, stop).await?)
             }
             Verb::Doctor => Ok(verbs::doctor::doctor(&conf)),
         }

@@ -38,7 +38,7 @@ pub async fn run(
     stores: &Arc<Stores>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Exit, RunEnd> {
-    let open = open_models(conf, stores).await?;
+    let open = open_models("model", &conf.model, conf.pool.threads, stores).await?;
     run_with(conf, stores, open, stop).await
 }
 
@@ -191,11 +191,18 @@ pub async fn list(
     Ok(cases)
 }
 
-/// What each worker builds: the chain that `[model]` names.
-async fn open_models(conf: &Conf, stores: &Stores) -> Result<Arc<Open>, RunEnd> {
-    let weights = weights(&conf.model, stores).await?;
-    let model = conf.model.clone();
-    let threads = conf.pool.threads;
+/// Returns what each worker builds: the chain that `model`, found under `key`, names.
+///
+/// # Errors
+/// Its weights cannot be had.
+pub async fn open_models(
+    key: &str,
+    model: &ModelConf,
+    threads: usize,
+    stores: &Stores,
+) -> Result<Arc<Open>, RunEnd> {
+    let weights = weights(key, model, stores).await?;
+    let model = model.clone();
     Ok(Arc::new(move |device: &str| {
         #[cfg(feature = "torch")]
         models::set_threads(threads);
@@ -205,17 +212,14 @@ async fn open_models(conf: &Conf, stores: &Stores) -> Result<Arc<Open>, RunEnd> 
     }))
 }
 
-/// Reads the weights that `model.weights` names, but for the shipped ones.
-///
-/// # Errors
-/// A place that is none, or that cannot be read.
-pub async fn weights(model: &ModelConf, stores: &Stores) -> Result<LoadedWeights, RunEnd> {
+/// Reads the weights that a model's configuration names, but for the shipped ones.
+async fn weights(key: &str, model: &ModelConf, stores: &Stores) -> Result<LoadedWeights, RunEnd> {
     let mut loaded = LoadedWeights::new();
     for name in &model.chain {
         let Some(text) = model.weights.of(name) else {
             continue;
         };
-        let place = place(stores, "model.weights", text)?;
+        let place = place(stores, &format!("{key}.weights"), text)?;
         let error = |error: StoreError| RunEnd::Conf(ModelError::Weights(error.to_string()).to_string());
         let bytes = place.read(SMALL_OBJECT).await.map_err(error)?;
         loaded.insert(name.clone(), bytes.to_vec());
@@ -275,10 +279,19 @@ fn record(conf: &Conf, id: &str, model: &ModelIdentity, tally: &Tally, start: In
 /// The configuration without what a URL can carry besides a place: user names, passwords, signatures.
 pub fn redacted(conf: &Conf) -> Conf {
     let mut conf = conf.clone();
-    let mut places = vec![&mut conf.run.manifest, &mut conf.run.output];
-    match &mut conf.model.weights {
-        Weights::One(place) => places.push(place),
-        Weights::Each(each) => places.extend(each.values_mut()),
+    let mut places = vec![
+        &mut conf.run.manifest,
+        &mut conf.run.output,
+        &mut conf.comparison.manifest,
+        &mut conf.comparison.output,
+    ];
+    let methods = conf.comparison.methods.iter_mut();
+    let compared = methods.map(|method| &mut method.model.weights);
+    for weights in std::iter::once(&mut conf.model.weights).chain(compared) {
+        match weights {
+            Weights::One(place) => places.push(place),
+            Weights::Each(each) => places.extend(each.values_mut()),
+        }
     }
     #[cfg(feature = "torch")]
     places.extend([

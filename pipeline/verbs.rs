@@ -2,6 +2,7 @@
 
 pub mod degrade;
 pub mod doctor;
+pub mod evaluate;
 pub mod inspect;
 pub mod manifest;
 pub mod phantom;

@@ -6,6 +6,7 @@ mod bad_input;
 mod command_line;
 mod degradation;
 mod equal_tables;
+mod evaluate;
 mod interpolation;
 mod main_job;
 mod privacy;

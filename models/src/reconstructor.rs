@@ -145,24 +145,24 @@ pub trait Reconstructor {
     /// The batch as a whole failed; a caller finds the culprit by going through it one by one.
     fn reconstruct(&mut self, batch: &[Patch], seeds: &[u64]) -> Result<Vec<Reconstruction>, ModelError>;
 
-    /// Returns the variance of one patch's latent along its chain; empty for models without one.
+    /// Returns how the latent of one patch spreads on its way along the chain, in the order walked; nothing for a
+    /// method without a latent chain.
     ///
     /// # Errors
-    /// See [`Reconstructor::reconstruct`].
+    /// As for [`Self::reconstruct`].
     fn trace(&mut self, _patch: &Patch, _seed: u64) -> Result<Vec<TracePoint>, ModelError> {
         Ok(Vec::new())
     }
 }
 
-/// A latent at one point of its chain.
+/// One latent on its way along a chain (paper, Fig. 5).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TracePoint {
-    /// Which part of the chain: `forward`, `reverse` (positions are diffusion levels) or `posterior` (positions are
-    /// Langevin steps).
+    /// Part of the way: `forward` (diffusion), `reverse` (the learned prior), `posterior` (Langevin on the posterior).
     pub leg: &'static str,
-    /// Position on it.
+    /// Position along the leg in the order walked, from 0.
     pub position: usize,
-    /// Variance over the entries of the latent.
+    /// Variance over the entries of this one latent.
     pub variance: f64,
 }
 
@@ -308,11 +308,83 @@ impl Reconstructor for Chain {
         Ok(results)
     }
 
-    /// That of the last model, on the patch as it comes to the first: a chain is looked at alone.
+    /// The last model's trace, on what the models before it make of the patch.
     fn trace(&mut self, patch: &Patch, seed: u64) -> Result<Vec<TracePoint>, ModelError> {
-        match self.models.last_mut() {
-            Some(model) => model.trace(patch, seed),
-            None => Ok(Vec::new()),
+        let Some((last, before)) = self.models.split_last_mut() else {
+            return Err(ModelError::Conf("an empty chain".to_owned()));
+        };
+        let mut patch = patch.clone();
+        for model in before {
+            let made = model.reconstruct(std::slice::from_ref(&patch), &[seed])?;
+            let first = made.into_iter().next().ok_or_else(|| {
+                ModelError::Contract("expected a reconstruction of the patch, found none".to_owned())
+            })?;
+            patch.mask = first.mask;
         }
+        last.trace(&patch, seed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array3;
+    use schemas::Affine;
+
+    use super::*;
+
+    /// Adds one to every voxel; its latent is the patch's first voxel.
+    struct Add;
+
+    impl Reconstructor for Add {
+        fn reconstruct(
+            &mut self,
+            batch: &[Patch],
+            _seeds: &[u64],
+        ) -> Result<Vec<Reconstruction>, ModelError> {
+            Ok(batch
+                .iter()
+                .map(|patch| Reconstruction::of_mask(patch.mask.mapv(|value| value + 1)))
+                .collect())
+        }
+
+        fn trace(&mut self, patch: &Patch, _seed: u64) -> Result<Vec<TracePoint>, ModelError> {
+            Ok(vec![TracePoint {
+                leg: "forward",
+                position: 0,
+                variance: f64::from(patch.mask[[0, 0, 0]]),
+            }])
+        }
+    }
+
+    fn chain(models: Vec<Box<dyn Reconstructor>>) -> Chain {
+        let identity = ModelIdentity {
+            chain: Vec::new(),
+            model_version: "none".to_owned(),
+            weights_sha256: String::new(),
+            steps: 0,
+            samples: 1,
+        };
+        Chain::of(models, identity)
+    }
+
+    #[test]
+    fn a_chain_traces_its_last_model_on_what_the_others_made() {
+        let patch = Patch {
+            slices: None,
+            mask: Array3::zeros((1, 1, 1)),
+            affine: Affine::axis_aligned([1.0; 3], [0.0; 3]),
+        };
+        let points = chain(vec![Box::new(Add), Box::new(Add), Box::new(Add)])
+            .trace(&patch, 0)
+            .expect("trace");
+        assert_eq!(
+            points.iter().map(|point| point.variance).collect::<Vec<_>>(),
+            [2.0]
+        );
+        let none = chain(vec![Box::new(Add), Box::new(Identity)])
+            .trace(&patch, 0)
+            .expect("trace");
+        assert_eq!(none, [], "a method without a latent chain has no trace");
+        assert!(chain(Vec::new()).trace(&patch, 0).is_err());
     }
 }

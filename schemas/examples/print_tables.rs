@@ -1,8 +1,9 @@
 //! Writes the printed schemas anew: `cargo run -p schemas --example print_tables`.
 
-use schemas::rows::{CaseRow, Row, VertebraRow};
+use schemas::rows::{CaseRow, ComparisonRow, Row, VertebraRow};
 
 fn main() -> std::io::Result<()> {
     std::fs::write("schemas/tables/cases.txt", CaseRow::print())?;
-    std::fs::write("schemas/tables/vertebrae.txt", VertebraRow::print())
+    std::fs::write("schemas/tables/vertebrae.txt", VertebraRow::print())?;
+    std::fs::write("schemas/tables/comparison.txt", ComparisonRow::print())
 }

@@ -1,10 +1,11 @@
-//! Rows of the two tables and their columns: one list a table gives name, type, meaning and value of each.
+//! Rows of the tables and their columns: one list a table gives name, type, meaning and value of each.
 //!
 //! A change here changes the golden text in `schemas/tables/` and, if it is more than a nullable addition,
 //! [`SCHEMA_VERSION`].
 
 mod cases;
 mod column;
+mod comparison;
 mod vertebrae;
 
 use std::collections::HashMap;
@@ -14,6 +15,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, Schema, SchemaRef};
 
 pub use cases::{CaseRow, TIMED_STAGES};
+pub use comparison::ComparisonRow;
 pub use vertebrae::VertebraRow;
 
 use column::Column;
@@ -75,6 +77,7 @@ mod tests {
     fn the_tables_are_as_printed() {
         assert_eq!(CaseRow::print(), include_str!("../tables/cases.txt"));
         assert_eq!(VertebraRow::print(), include_str!("../tables/vertebrae.txt"));
+        assert_eq!(ComparisonRow::print(), include_str!("../tables/comparison.txt"));
     }
 
     #[test]
@@ -86,7 +89,7 @@ mod tests {
 
     #[test]
     fn column_names_are_unique() {
-        for schema in [CaseRow::schema(), VertebraRow::schema()] {
+        for schema in [CaseRow::schema(), VertebraRow::schema(), ComparisonRow::schema()] {
             let mut names: Vec<_> = schema.fields().iter().map(|field| field.name().clone()).collect();
             names.sort();
             let count = names.len();

@@ -1,9 +1,11 @@
 //! The operators of the flow, one verb a file, listed in flow order. Tokio and stores; no order, no tensor.
 
+pub mod compare;
 pub mod crop;
 pub mod decode;
 pub mod evaluate;
 pub mod fetch;
+pub mod gather;
 pub mod manifest;
 pub mod metrics;
 pub mod paste;

@@ -294,13 +294,15 @@ impl Worker {
     }
 }
 
-enum Attempt {
+/// How a batch went.
+pub(crate) enum Attempt {
     Done(Vec<Reconstruction>),
     Failed(ModelError),
     Panicked,
 }
 
-fn attempt(chain: &mut Chain, patches: &[Patch], seeds: &[u64]) -> Attempt {
+/// Lets the chain do a batch, and checks that what it gives lies on the patches' grids.
+pub(crate) fn attempt(chain: &mut Chain, patches: &[Patch], seeds: &[u64]) -> Attempt {
     match catch_unwind(AssertUnwindSafe(|| chain.reconstruct(patches, seeds))) {
         Ok(Ok(results)) if fits(&results, patches) => Attempt::Done(results),
         Ok(Ok(results)) => {
@@ -336,7 +338,8 @@ fn answer(replies: Vec<oneshot::Sender<Done>>, fault: Fault) {
     }
 }
 
-fn fault_of(error: &ModelError) -> Fault {
+/// Returns the fault that a vertebra gets of a model's error.
+pub(crate) fn fault_of(error: &ModelError) -> Fault {
     let message = error.to_string();
     match error {
         ModelError::Exhausted(_) => Fault::exhausted("model_memory", message),

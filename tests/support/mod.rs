@@ -119,7 +119,12 @@ impl Cohort {
 
     /// Reads a table back, sorted by case and level.
     pub async fn table(&self, out: &str, table: &str) -> Vec<Row> {
-        let folder = self.place(&format!("{out}/tables/{table}/run=test"));
+        self.rows_below(&format!("{out}/tables/{table}/run=test")).await
+    }
+
+    /// Reads every part below a place, sorted by case and level.
+    pub async fn rows_below(&self, key: &str) -> Vec<Row> {
+        let folder = self.place(key);
         let mut rows = Vec::new();
         for part in folder.list().await.expect("list") {
             let place = Place {
@@ -163,7 +168,7 @@ pub fn rows_of(bytes: Bytes) -> Vec<Row> {
 
 /// Columns that say when, where and how fast, not what.
 pub fn is_circumstance(column: &str) -> bool {
-    column.ends_with("_ms") || ["worker", "batch", "attempt"].contains(&column)
+    column.ends_with("_ms") || ["worker", "batch", "attempt", "seconds", "cpu_seconds"].contains(&column)
 }
 
 /// Returns the rows without their circumstances.

@@ -192,12 +192,10 @@ impl Reconstructor for LsdEbm {
     fn trace(&mut self, patch: &Patch, seed: u64) -> Result<Vec<TracePoint>, ModelError> {
         let (masks, mut rngs) = single(self, patch, seed)?;
         let mut points = Vec::new();
-        let steps = self.steps;
         let _ = self.latents(&masks, &mut rngs, &mut |z| {
-            // the first is the level reached, the others lie below it
             points.push(TracePoint {
                 leg: "reverse",
-                position: steps - points.len(),
+                position: points.len(),
                 variance: variance(z)?,
             });
             Ok(())

@@ -43,7 +43,7 @@ pub struct VertebraRow {
 }
 
 /// What each metric is, in the order of [`METRIC_NAMES`].
-const METRIC_MEANINGS: [&str; METRIC_NAMES.len()] = [
+pub(super) const METRIC_MEANINGS: [&str; METRIC_NAMES.len()] = [
     "Dice coefficient (paper Eq. 18)",
     "volumetric similarity (paper Eq. 19)",
     "sensitivity TP/(TP+FN) (paper Eq. 20)",

@@ -1,0 +1,179 @@
+//! Table `comparison`: one row a method and vertebra.
+
+use super::Row;
+use super::column::{Column, count, real, text, texts, wide};
+use super::vertebrae::METRIC_MEANINGS;
+use crate::vertebra::{METRIC_NAMES, SampleSpread, Scores};
+
+/// What one method made of one vertebra, against its reference.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(
+    missing_docs,
+    reason = "each field is described once, in the list of columns below"
+)]
+pub struct ComparisonRow {
+    pub comparison: String,
+    pub method: String,
+    pub chain: Vec<String>,
+    pub model_version: String,
+    pub weights_sha256: String,
+    pub steps: u32,
+    pub samples: u32,
+    pub case_id: String,
+    pub person: String,
+    pub level: &'static str,
+    pub origin: &'static str,
+    pub seed: u64,
+    pub status: &'static str,
+    pub kind: Option<&'static str>,
+    pub reason: Option<&'static str>,
+    pub message: Option<String>,
+    pub flags: Vec<&'static str>,
+    pub input_volume_mm3: f64,
+    pub recon_volume_mm3: Option<f64>,
+    pub reference_volume_mm3: f64,
+    pub input: Scores,
+    pub recon: Option<Scores>,
+    pub spread: Option<SampleSpread>,
+    pub seconds: f64,
+    pub cpu_seconds: f64,
+}
+
+impl Row for ComparisonRow {
+    const TABLE: &'static str = "comparison";
+
+    fn case_id(&self) -> &str {
+        &self.case_id
+    }
+
+    fn columns() -> Vec<Column<Self>> {
+        let mut columns = vec![
+            text(
+                "comparison",
+                "key of the comparison: hash of what decides its results",
+                |row: &Self| Some(&row.comparison),
+            )
+            .required(),
+            text("method", "name of the method in the configuration", |row: &Self| {
+                Some(&row.method)
+            })
+            .required(),
+            texts("chain", "models it went through, in order", |row: &Self| {
+                row.chain.iter().map(String::as_str).collect()
+            })
+            .required(),
+            text(
+                "model_version",
+                "version of the weights; none for a method without",
+                |row: &Self| Some(&row.model_version),
+            )
+            .required(),
+            text(
+                "weights_sha256",
+                "SHA-256 of the weights; empty for a method without",
+                |row: &Self| Some(&row.weights_sha256),
+            )
+            .required(),
+            count("steps", "diffusion levels walked", |row: &Self| Some(row.steps)).required(),
+            count("samples", "samples drawn", |row: &Self| Some(row.samples)).required(),
+            text("case_id", "pseudonym of the case", |row: &Self| {
+                Some(&row.case_id)
+            })
+            .required(),
+            text("person", "pseudonym of the person", |row: &Self| {
+                Some(&row.person)
+            })
+            .required(),
+            text("level", "L1 to L6", |row: &Self| Some(row.level)).required(),
+            text(
+                "origin",
+                "of the input: paired (a mask of its own) or degraded (standard degradation of the reference)",
+                |row: &Self| Some(row.origin),
+            )
+            .required(),
+            wide(
+                "seed",
+                "seed of degradation and samples: from the comparison's seed, person and level",
+                |row: &Self| Some(row.seed),
+            )
+            .required(),
+            text(
+                "status",
+                "done or failed: whether the method gave a reconstruction",
+                |row: &Self| Some(row.status),
+            )
+            .required(),
+            text("kind", "whose matter the fault is", |row: &Self| row.kind),
+            text("reason", "stable code of the fault", |row: &Self| row.reason),
+            text("message", "what was expected and what was found", |row: &Self| {
+                row.message.as_deref()
+            }),
+            texts(
+                "flags",
+                "touches_border, touches_cube, fragments, reconstruction_empty, …",
+                |row: &Self| row.flags.clone(),
+            )
+            .required(),
+            real(
+                "input_volume_mm3",
+                "volume of the input in the patch",
+                |row: &Self| Some(row.input_volume_mm3),
+            )
+            .required(),
+            real(
+                "recon_volume_mm3",
+                "volume of the reconstruction",
+                |row: &Self| row.recon_volume_mm3,
+            ),
+            real(
+                "reference_volume_mm3",
+                "volume of the reference in the patch",
+                |row: &Self| Some(row.reference_volume_mm3),
+            )
+            .required(),
+        ];
+        for (index, (name, meaning)) in METRIC_NAMES.into_iter().zip(METRIC_MEANINGS).enumerate() {
+            let description = format!("input against reference: {meaning}");
+            let get = move |row: &Self| row.input[index];
+            columns.push(real(format!("input_{name}"), description, get));
+        }
+        for (index, (name, meaning)) in METRIC_NAMES.into_iter().zip(METRIC_MEANINGS).enumerate() {
+            let description = format!("reconstruction against reference: {meaning}");
+            let get = move |row: &Self| row.recon.and_then(|scores| scores[index]);
+            columns.push(real(format!("recon_{name}"), description, get));
+        }
+        let spread = |name: &str, description: &str, get: fn(&SampleSpread) -> f64| {
+            real(name, description, move |row: &Self| row.spread.as_ref().map(get))
+        };
+        columns.extend([
+            spread(
+                "samples_agreement",
+                "mean share of samples on the winning side, over the voxels that any claims; null for one sample",
+                |spread| spread.agreement,
+            ),
+            spread(
+                "samples_volume_sd_mm3",
+                "standard deviation of the samples' volumes; null for one sample",
+                |spread| spread.volume_sd_mm3,
+            ),
+            spread(
+                "samples_dsc",
+                "mean Dice coefficient over all pairs of samples; null for one sample",
+                |spread| spread.pairwise_dsc,
+            ),
+            real(
+                "seconds",
+                "circumstance: wall time of the reconstruction, one vertebra alone",
+                |row: &Self| Some(row.seconds),
+            )
+            .required(),
+            real(
+                "cpu_seconds",
+                "circumstance: processor time of the reconstruction, all threads, user and system",
+                |row: &Self| Some(row.cpu_seconds),
+            )
+            .required(),
+        ]);
+        columns
+    }
+}
