@@ -9,6 +9,7 @@ pub mod degrade;
 pub mod lsd_ebm;
 pub mod phantom;
 pub mod reconstructor;
+pub mod register;
 pub mod seed;
 #[cfg(feature = "torch")]
 pub mod train;
