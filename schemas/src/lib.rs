@@ -12,5 +12,5 @@ pub mod volume;
 pub use case::{Case, CaseId, Failure, Fault, FaultKind, ObjectUrl, Outcome, Spent};
 pub use labels::{LabelScheme, LabelTable};
 pub use payload::{Cropped, Decoded, Evaluated, Fetched, Listed, Origin, Reconstructed, Written};
-pub use vertebra::{Flag, Level, ModelIdentity, Patch, Reconstruction, Scores};
+pub use vertebra::{Flag, Level, ModelIdentity, Patch, Reconstruction, Registered, Scores};
 pub use volume::{Affine, LabelMap, Volume};

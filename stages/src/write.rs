@@ -168,6 +168,7 @@ pub fn row(case: &Evaluated, vertebra: &EvaluatedVertebra) -> VertebraRow {
         flags: vertebra.flags.iter().map(|flag| flag.as_str()).collect(),
         input: vertebra.input,
         recon: vertebra.reconstruction,
+        registered: vertebra.registered,
         spread: reconstruction.and_then(|found| found.spread),
         latent: reconstruction.and_then(|found| found.latent.clone()),
         reconstruct_ms: reconstructed.elapsed.as_secs_f64() * 1e3,
