@@ -59,7 +59,7 @@ pub struct RunConf {
     pub manifest: String,
     /// Prefix for tables/, volumes/ and runs/: path or URL.
     pub output: String,
-    /// Name of the run; "auto" follows from manifest, output, model, crop, labels and seed.
+    /// Name of the run; "auto" follows from manifest, output, model, crop, labels, seed and what is measured.
     pub id: String,
     /// Every random number follows from it.
     pub seed: u64,
@@ -243,8 +243,12 @@ impl Conf {
             &self.labels,
             self.run.seed,
         );
-        let text =
-            serde_json::to_string(&decides).map_err(|error| RunEnd::Conf(format!("run.id: {error}")))?;
+        let json_error = |error: serde_json::Error| RunEnd::Conf(format!("run.id: {error}"));
+        let mut text = serde_json::to_string(&decides).map_err(json_error)?;
+        // left out by default, so that runs from before there was a choice keep their ids
+        if self.evaluate != EvaluateConf::default() {
+            text.push_str(&serde_json::to_string(&self.evaluate).map_err(json_error)?);
+        }
         let digest = Sha256::digest(text.as_bytes());
         Ok(std::iter::once("r".to_owned())
             .chain(digest.iter().take(5).map(|byte| format!("{byte:02x}")))
@@ -439,5 +443,20 @@ mod tests {
         assert_eq!(id(&["pool.batch=8"]), id(&["widths.fetch=3"]));
         assert_ne!(id(&["run.seed=1"]), id(&[]));
         assert_eq!(id(&["run.id=mine"]), "mine");
+        let registered = id(&["evaluate.register=rigid"]);
+        assert_ne!(registered, id(&[]));
+        assert_ne!(
+            registered,
+            id(&["evaluate.register=rigid", "evaluate.register_mm=20"])
+        );
+        assert_eq!(id(&["evaluate.register=none"]), id(&[]));
+    }
+
+    #[test]
+    fn the_run_id_stays_what_it_is_while_nothing_new_is_asked_for() {
+        let places = "[run]\nmanifest = \"s3://b/m.csv\"\noutput = \"s3://b/out\"\n";
+        let id = read(places, &[], &[]).expect("conf").run_id().expect("id");
+        // SHA-256 of the JSON of manifest, output, model, crop, labels and seed, from Python's hashlib
+        assert_eq!(id, "rd749847137");
     }
 }

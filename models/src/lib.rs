@@ -3,6 +3,7 @@
 //! Listed in the order: what a model is, the methods, what feeds and trains them.
 
 pub mod reconstructor;
+pub mod register;
 pub mod seed;
 pub mod vote;
 

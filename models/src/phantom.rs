@@ -23,7 +23,8 @@ use crate::degrade::frame::extents;
 use crate::reconstructor::ModelError;
 pub use orientation::{Direction, Orientation};
 use shape::{STEEPEST, Vector};
-use spine::{Placed, placed, signed, turn_about};
+pub(crate) use spine::turn_about;
+use spine::{Placed, placed, signed};
 use voxels::voxels;
 
 /// The phantoms' labels: scheme `verse`.

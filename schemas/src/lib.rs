@@ -14,5 +14,5 @@ pub use case::{Case, CaseId, Failure, Fault, FaultKind, ObjectUrl, Outcome, Spen
 pub use labels::{LabelScheme, LabelTable};
 pub use payload::{Cropped, Decoded, Evaluated, Fetched, Listed, Origin, Reconstructed, Written};
 pub use slices::Slices;
-pub use vertebra::{Flag, Level, ModelIdentity, Patch, Reconstruction, Scores};
+pub use vertebra::{Flag, Level, ModelIdentity, Patch, Reconstruction, Registered, Scores};
 pub use volume::{Affine, LabelMap, Volume};

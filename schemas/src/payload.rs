@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::case::{CaseId, Fault, ObjectUrl};
 use crate::labels::LabelScheme;
 use crate::rows::VertebraRow;
-use crate::vertebra::{Flags, Level, ModelIdentity, Patch, Reconstruction, Scores};
+use crate::vertebra::{Flags, Level, ModelIdentity, Patch, Reconstruction, Registered, Scores};
 use crate::volume::{Grid, LabelMap};
 
 /// A mask that the manifest names, and how its labels are to be read.
@@ -164,6 +164,8 @@ pub struct EvaluatedVertebra {
     pub input: Option<Scores>,
     /// Metrics of the reconstruction against the reference.
     pub reconstruction: Option<Scores>,
+    /// The reconstruction moved onto the reference, where that was asked for.
+    pub registered: Option<Registered>,
     /// The flags of the crop and what the comparison adds.
     pub flags: Flags,
 }

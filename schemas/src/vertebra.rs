@@ -78,6 +78,8 @@ pub enum Flag {
     ReferenceLeavesCube,
     /// The reconstruction has no voxel.
     ReconstructionEmpty,
+    /// The motion that brings the reconstruction onto the reference ends at the limit of the search.
+    RegistrationAtLimit,
 }
 
 impl Flag {
@@ -91,6 +93,7 @@ impl Flag {
             Self::ReferenceElsewhere => "reference_elsewhere",
             Self::ReferenceLeavesCube => "reference_leaves_cube",
             Self::ReconstructionEmpty => "reconstruction_empty",
+            Self::RegistrationAtLimit => "registration_at_limit",
         }
     }
 }
@@ -191,3 +194,17 @@ pub const METRIC_NAMES: [&str; 11] = [
 
 /// One mask's metrics against the reference, in the order of [`METRIC_NAMES`]; `None` where undefined.
 pub type Scores = [Option<f64>; METRIC_NAMES.len()];
+
+/// A reconstruction that was moved rigidly onto its reference, and how well it fits there.
+///
+/// It is turned about its own centroid, about the patch's right, anterior and superior axis in this order and
+/// right-handed, and then shifted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Registered {
+    /// Metrics after the motion. They are optimistic: the motion is fitted to the reference.
+    pub scores: Scores,
+    /// Turns about the three axes, in degrees.
+    pub rotation_degrees: [f64; 3],
+    /// Way of the centroid, in mm.
+    pub shift_mm: [f64; 3],
+}

@@ -1,38 +1,52 @@
-//! Measures the input and the reconstruction of each vertebra against the reference.
+//! Measures the input and the reconstruction of each vertebra against the reference, as they lie and, if asked for, once
+//! more with the reconstruction moved onto it.
 
+use models::register::{RegisterConf, register};
+use ndarray::Array3;
 use rayon::prelude::*;
 use schemas::payload::{EvaluatedVertebra, ReconstructedVertebra};
 use schemas::vertebra::METRIC_NAMES;
-use schemas::{Evaluated, Fault, Flag, Patch, Reconstructed, Scores};
+use schemas::{Evaluated, Fault, Flag, Patch, Reconstructed, Registered, Scores};
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::{METRICS, Pair};
 use crate::stage::{Stage, blocking};
 
 /// What is measured: section `[evaluate]` of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EvaluateConf {
-    /// How a reference is moved before it is compared.
+    /// How a reconstruction is moved onto its reference, to be measured there a second time.
     pub register: Register,
+    /// Largest turn of a registration about each axis, either way, in degrees.
+    pub register_degrees: f64,
+    /// Largest shift of a registration along each axis, either way, in mm.
+    pub register_mm: f64,
     /// Names of the metrics to take; the columns of the others stay null.
     pub metrics: Vec<String>,
 }
 
-/// How a reference is moved onto the input.
+/// How a reconstruction is moved onto its reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Register {
     /// Not at all: both lie in the same world.
     None,
-    /// By the rigid motion that fits best.
+    /// By the rigid motion with the best Dice coefficient.
     Rigid,
 }
 
+/// Widest range of a registration: its search looks at the cube of its rotations.
+const MOST_DEGREES: f64 = 30.0;
+const MOST_MM: f64 = 100.0;
+
 impl Default for EvaluateConf {
     fn default() -> Self {
+        let range = RegisterConf::default();
         Self {
             register: Register::None,
+            register_degrees: range.most_degrees,
+            register_mm: range.most_mm,
             metrics: METRIC_NAMES.map(str::to_owned).to_vec(),
         }
     }
@@ -44,10 +58,17 @@ impl EvaluateConf {
     /// # Errors
     /// A message that names the key, what was expected and what was found.
     pub fn check(&self) -> Result<(), String> {
-        if self.register == Register::Rigid {
-            return Err(
-                "evaluate.register: expected \"none\", found \"rigid\", which is not there yet".to_owned(),
-            );
+        if !(0.0..=MOST_DEGREES).contains(&self.register_degrees) {
+            return Err(format!(
+                "evaluate.register_degrees: expected 0 to {MOST_DEGREES}, found {}",
+                self.register_degrees
+            ));
+        }
+        if !(0.0..=MOST_MM).contains(&self.register_mm) {
+            return Err(format!(
+                "evaluate.register_mm: expected 0 to {MOST_MM}, found {}",
+                self.register_mm
+            ));
         }
         for name in &self.metrics {
             if !METRIC_NAMES.contains(&name.as_str()) {
@@ -82,7 +103,8 @@ impl Stage for Evaluate {
 /// Returns the case with the metrics of input and reconstruction, wherever there is a reference that meets
 /// the input.
 ///
-/// A vertebra whose reconstruction failed keeps the metrics of its input.
+/// A vertebra whose reconstruction failed keeps the metrics of its input. A registration is tried as well where the
+/// reference lies in the cube and meets the input nowhere: what lies within its range, it finds.
 pub fn evaluate(case: Reconstructed, conf: &EvaluateConf) -> Evaluated {
     Evaluated {
         origin: case.origin,
@@ -103,26 +125,68 @@ fn measure(vertebra: ReconstructedVertebra, conf: &EvaluateConf) -> EvaluatedVer
     if reconstruction.is_some_and(|made| made.mask.iter().all(|value| *value == 0)) {
         flags.insert(Flag::ReconstructionEmpty);
     }
-    let reference = cropped
+    let in_place = cropped
         .reference
         .as_ref()
         .filter(|_| !flags.contains(&Flag::ReferenceElsewhere));
-    let (input, reconstruction) = match reference {
+    let as_they_lie = || match in_place {
         None => (None, None),
         Some(reference) => rayon::join(
             || Some(compare(&cropped.input.mask, reference, conf)),
             || reconstruction.map(|made| compare(&made.mask, reference, conf)),
         ),
     };
+    let moved = || {
+        let (made, reference) = (reconstruction?, cropped.reference.as_ref()?);
+        moved_onto(&made.mask, reference, conf)
+    };
+    let ((input, reconstruction), moved) = rayon::join(as_they_lie, moved);
+    // two that meet nowhere, moved or not, are not compared
+    let moved = moved.filter(|moved| in_place.is_some() || moved.meets);
+    if moved.as_ref().is_some_and(|moved| moved.is_at_limit) {
+        flags.insert(Flag::RegistrationAtLimit);
+    }
     EvaluatedVertebra {
         input,
         reconstruction,
+        registered: moved.map(|moved| moved.registered),
         flags,
         reconstructed: vertebra,
     }
 }
 
-fn compare(mask: &ndarray::Array3<u8>, reference: &Patch, conf: &EvaluateConf) -> Scores {
+/// What a registration gave.
+struct Moved {
+    registered: Registered,
+    is_at_limit: bool,
+    /// Whether the moved mask meets the reference.
+    meets: bool,
+}
+
+/// Returns the metrics of a mask that is moved onto its reference, or `None` where that is not asked for or one of both
+/// is empty.
+fn moved_onto(mask: &Array3<u8>, reference: &Patch, conf: &EvaluateConf) -> Option<Moved> {
+    if conf.register == Register::None {
+        return None;
+    }
+    let range = RegisterConf {
+        most_degrees: conf.register_degrees,
+        most_mm: conf.register_mm,
+    };
+    let spacing_mm = reference.affine.spacing_mm();
+    let found = register(mask.view(), reference.mask.view(), spacing_mm, &range)?;
+    Some(Moved {
+        registered: Registered {
+            scores: compare(&found.mask, reference, conf),
+            rotation_degrees: found.rotation_degrees,
+            shift_mm: found.shift_mm,
+        },
+        is_at_limit: found.is_at_limit,
+        meets: found.dsc_after > 0.0,
+    })
+}
+
+fn compare(mask: &Array3<u8>, reference: &Patch, conf: &EvaluateConf) -> Scores {
     let pair = Pair::new(mask.view(), reference.mask.view(), reference.affine.spacing_mm());
     METRICS.map(|metric| {
         let is_wanted = conf.metrics.iter().any(|name| name == metric.name());
@@ -131,161 +195,4 @@ fn compare(mask: &ndarray::Array3<u8>, reference: &Patch, conf: &EvaluateConf) -
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use ndarray::{Array3, s};
-    use schemas::payload::CroppedVertebra;
-    use schemas::vertebra::Flags;
-    use schemas::volume::Grid;
-    use schemas::{Affine, Level, ModelIdentity, Origin, Reconstruction};
-
-    use super::*;
-
-    fn patch(first: usize) -> Patch {
-        let mut mask = Array3::zeros((32, 32, 32));
-        mask.slice_mut(s![first..first + 10, 8..18, 8..18]).fill(1);
-        Patch::new(mask, Affine::axis_aligned([2.0, 1.0, 1.0], [0.0; 3]))
-    }
-
-    /// A vertebra whose input lies five voxels, its reconstruction none from the reference.
-    fn vertebra() -> ReconstructedVertebra {
-        let cropped = CroppedVertebra {
-            level: Level::L3,
-            label: 22,
-            input: patch(5),
-            reference: Some(patch(10)),
-            centre_mm: [0.0; 3],
-            source_volume_mm3: 2000.0,
-            flags: Flags::from([Flag::TouchesBorder]),
-        };
-        ReconstructedVertebra {
-            cropped,
-            seed: 1,
-            reconstruction: Ok(Reconstruction::of_mask(patch(10).mask)),
-            elapsed: Duration::ZERO,
-            batch: 1,
-        }
-    }
-
-    fn case(vertebrae: Vec<ReconstructedVertebra>) -> Reconstructed {
-        let id = "case".parse().expect("a case id");
-        Reconstructed {
-            origin: Origin {
-                id,
-                person: "person".to_owned(),
-                seed: 0,
-                bytes_read: 0,
-            },
-            grid: Grid {
-                shape: [32; 3],
-                affine: Affine::axis_aligned([1.0; 3], [0.0; 3]),
-            },
-            vertebrae,
-            model: Arc::new(ModelIdentity {
-                chain: vec!["identity".to_owned()],
-                model_version: "none".to_owned(),
-                weights_sha256: String::new(),
-                steps: 0,
-                samples: 1,
-            }),
-        }
-    }
-
-    fn evaluated(vertebra: ReconstructedVertebra, conf: &EvaluateConf) -> EvaluatedVertebra {
-        evaluate(case(vec![vertebra]), conf).vertebrae.remove(0)
-    }
-
-    fn value_of(scores: Option<Scores>, name: &str) -> Option<f64> {
-        let column = METRIC_NAMES
-            .iter()
-            .position(|known| *known == name)
-            .expect("a metric");
-        scores.expect("scores")[column]
-    }
-
-    #[tokio::test]
-    async fn input_and_reconstruction_are_both_measured_against_the_reference() {
-        let done = Evaluate::default()
-            .run(case(vec![vertebra()]))
-            .await
-            .expect("evaluated");
-        let [found] = done.vertebrae.as_slice() else {
-            panic!("one vertebra")
-        };
-        assert_eq!(value_of(found.input, "dsc"), Some(0.5));
-        assert_eq!(
-            value_of(found.input, "hd95_mm"),
-            Some(10.0),
-            "five voxels of 2 mm"
-        );
-        assert_eq!(value_of(found.reconstruction, "dsc"), Some(1.0));
-        assert_eq!(value_of(found.reconstruction, "assd_mm"), Some(0.0));
-        assert_eq!(found.flags, Flags::from([Flag::TouchesBorder]));
-    }
-
-    #[test]
-    fn without_a_reference_that_meets_the_input_nothing_is_measured() {
-        let mut alone = vertebra();
-        alone.cropped.reference = None;
-        let mut elsewhere = vertebra();
-        elsewhere.cropped.flags.insert(Flag::ReferenceElsewhere);
-        for vertebra in [alone, elsewhere] {
-            let found = evaluated(vertebra, &EvaluateConf::default());
-            assert_eq!((found.input, found.reconstruction), (None, None));
-            assert!(
-                found.reconstructed.reconstruction.is_ok(),
-                "the reconstruction is kept"
-            );
-        }
-    }
-
-    #[test]
-    fn a_failed_vertebra_keeps_the_metrics_of_its_input() {
-        let mut failed = vertebra();
-        failed.reconstruction = Err(Fault::exhausted("memory", "too much"));
-        let found = evaluated(failed, &EvaluateConf::default());
-        assert_eq!(value_of(found.input, "dsc"), Some(0.5));
-        assert_eq!(found.reconstruction, None);
-    }
-
-    #[test]
-    fn an_empty_reconstruction_is_flagged_and_has_no_distances() {
-        let mut empty = vertebra();
-        empty.reconstruction = Ok(Reconstruction::of_mask(Array3::zeros((32, 32, 32))));
-        let found = evaluated(empty, &EvaluateConf::default());
-        assert!(found.flags.contains(&Flag::ReconstructionEmpty));
-        assert_eq!(value_of(found.reconstruction, "dsc"), Some(0.0));
-        assert_eq!(value_of(found.reconstruction, "hd95_mm"), None);
-    }
-
-    #[test]
-    fn metrics_not_asked_for_stay_null() {
-        let conf = EvaluateConf {
-            metrics: vec!["jaccard".to_owned()],
-            ..EvaluateConf::default()
-        };
-        let found = evaluated(vertebra(), &conf);
-        assert_eq!(value_of(found.reconstruction, "jaccard"), Some(1.0));
-        assert_eq!(found.reconstruction.expect("scores").iter().flatten().count(), 1);
-    }
-
-    #[test]
-    fn what_is_not_there_is_refused_before_the_run() {
-        assert_eq!(EvaluateConf::default().check(), Ok(()));
-        let rigid: EvaluateConf = serde_json::from_str(r#"{"register": "rigid"}"#).expect("a known word");
-        assert!(
-            rigid
-                .check()
-                .expect_err("not there yet")
-                .contains("evaluate.register")
-        );
-        let unknown = EvaluateConf {
-            metrics: vec!["dice".to_owned()],
-            ..EvaluateConf::default()
-        };
-        assert!(unknown.check().expect_err("not a metric").contains("hd95_mm"));
-        assert!(serde_json::from_str::<EvaluateConf>(r#"{"registre": "none"}"#).is_err());
-    }
-}
+mod tests;

@@ -202,6 +202,7 @@ pub fn row(case: &Evaluated, vertebra: &EvaluatedVertebra) -> VertebraRow {
         flags: vertebra.flags.iter().map(|flag| flag.as_str()).collect(),
         input: vertebra.input,
         recon: vertebra.reconstruction,
+        registered: vertebra.registered,
         spread: reconstruction.and_then(|found| found.spread),
         latent: reconstruction.and_then(|found| found.latent.clone()),
         reconstruct_ms: reconstructed.elapsed.as_secs_f64() * 1e3,
@@ -261,6 +262,7 @@ mod tests {
                 reconstructed,
                 input: None,
                 reconstruction: None,
+                registered: None,
                 flags: Flags::new(),
             }],
             model: Arc::new(ModelIdentity {

@@ -157,7 +157,7 @@ impl Pose {
 }
 
 /// Returns the right-handed rotation about a world axis.
-pub(super) fn turn_about(axis: usize, degrees: f64) -> Affine {
+pub(crate) fn turn_about(axis: usize, degrees: f64) -> Affine {
     let (sin, cos) = degrees.to_radians().sin_cos();
     let mut turn = Affine::axis_aligned([1.0; 3], [0.0; 3]);
     let (first, second) = ((axis + 1) % 3, (axis + 2) % 3);
