@@ -355,28 +355,29 @@ mod tests {
         // how the network is trained stands in conf/train.toml
         known.retain(|key| !key.starts_with("train.recipe."));
         assert_eq!(listed, known, "conf/default.toml lists every key");
-        let train =
-            Conf::read(Some(include_str!("../conf/train.toml")), std::iter::empty(), &[]).expect("train");
-        assert_eq!(train.train.validation, ["verse007", "totalseg-s0327"]);
     }
 
     #[test]
-    fn the_ready_comparison_can_be_read() {
-        let text = include_str!("../conf/evaluate.toml");
-        let conf = Conf::read(Some(text), std::iter::empty(), &[]).expect("evaluate");
-        assert_eq!(conf.comparison.persons, ["verse007", "totalseg-s0327"]);
-        assert!(conf.comparison.methods.len() > 1);
-        let error = Conf::read(
-            Some(&text.replace("steps = 0", "stepz = 0")),
-            std::iter::empty(),
-            &[],
-        );
-        assert!(
-            error
-                .expect_err("no key of a method")
-                .to_string()
-                .contains("stepz")
-        );
+    fn the_shipped_weights_are_trained_on_the_same_persons_and_none_that_they_are_judged_by() {
+        let judged_by = ["verse007", "totalseg-s0327"].map(str::to_owned);
+        let files = [
+            include_str!("../conf/train.toml"),
+            include_str!("../conf/train-reconnet.toml"),
+            include_str!("../conf/train-vae.toml"),
+            include_str!("../conf/train-lebm.toml"),
+        ];
+        let methods = ["lsd_ebm", "reconnet", "vae", "lebm"];
+        let mut persons = Vec::new();
+        for (file, method) in files.into_iter().zip(methods) {
+            let train = Conf::read(Some(file), std::iter::empty(), &[])
+                .expect(method)
+                .train;
+            assert_eq!(train.recipe.method.as_str(), method);
+            assert_eq!(train.validation, ["verse010"], "tuned on a person of its own");
+            assert!(!train.persons.iter().any(|person| judged_by.contains(person)));
+            persons.push(train.persons);
+        }
+        assert!(persons.iter().all(|of_one| *of_one == persons[0]));
     }
 
     #[test]

@@ -298,6 +298,7 @@ pub fn redacted(conf: &Conf) -> Conf {
         &mut conf.train.manifest,
         &mut conf.train.output,
         &mut conf.train.restorer,
+        &mut conf.train.base,
     ]);
     for text in places {
         if let Ok(mut url) = url::Url::parse(text) {

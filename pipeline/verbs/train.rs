@@ -10,7 +10,7 @@ use indicatif::{FormattedDuration, ProgressBar};
 use schemas::Scores;
 use serde_json::json;
 use stages::store::Stores;
-use stages::train::{Ended, Gather, METRICS, Progress, Scored, Split, WEIGHTS, mean, metric};
+use stages::train::{Ended, Gather, METRICS, Others, Progress, Scored, Split, WEIGHTS, mean, metric};
 
 use crate::bar::bar;
 use crate::conf::Conf;
@@ -50,9 +50,12 @@ pub async fn train(
     let configuration = json!({ "train": redacted.train, "crop": redacted.crop });
     let mut display = Display::new();
     let tell = move |progress: Progress| display.show(&progress);
-    let restorer = restorer(conf, stores).await?;
     let train = &conf.train;
-    let ended = stages::train::train(split, train, configuration, &output, restorer, stop, tell).await?;
+    let others = Others {
+        restorer: weights("train.restorer", &train.restorer, stores).await?,
+        base: weights("train.base", &train.base, stores).await?,
+    };
+    let ended = stages::train::train(split, train, configuration, &output, others, stop, tell).await?;
     for case in &ended.validation {
         say(&format!(
             "{:<24} DSC {}",
@@ -68,15 +71,15 @@ pub async fn train(
     })
 }
 
-/// Reads the weights that `train.restorer` names.
-async fn restorer(conf: &Conf, stores: &Stores) -> Result<Option<Bytes>, RunEnd> {
-    let key = "train.restorer";
-    if conf.train.restorer.is_empty() {
+/// Reads the weights that a key names, if it names any.
+async fn weights(key: &str, text: &str, stores: &Stores) -> Result<Option<Bytes>, RunEnd> {
+    if text.is_empty() {
         return Ok(None);
     }
-    let bytes = place(stores, key, &conf.train.restorer)?.read(SMALL_OBJECT).await;
-    let bytes = bytes.map_err(|error| RunEnd::Conf(format!("{key}: {error}")))?;
-    Ok(Some(bytes))
+    let bytes = place(stores, key, text)?.read(SMALL_OBJECT).await;
+    Ok(Some(
+        bytes.map_err(|error| RunEnd::Conf(format!("{key}: {error}")))?,
+    ))
 }
 
 /// Says what there is to learn from, and what there is not.

@@ -7,6 +7,7 @@ use super::*;
 use crate::description::Preset;
 use crate::networks::restore::reconstruct_together;
 use crate::networks::{CompactSize, PaperSize};
+use crate::reconstructor::Sampler;
 use crate::train::fresh;
 use crate::weights::write;
 
@@ -245,4 +246,60 @@ fn the_shipped_weights_open_and_fit_into_16_mib() {
     assert!(shipped.len() <= 16 << 20);
     let model = LsdEbm::open(shipped, &ModelConf::default(), "cpu").unwrap();
     assert!(matches!(model.description().network, Network::Compact(_)));
+}
+
+#[test]
+#[ignore = "a measurement: half a minute"]
+fn the_preconditioned_sampler_comes_to_the_place_of_the_papers_300_steps() {
+    let shipped = crate::weights::shipped(Method::LsdEbm).unwrap();
+    crate::set_threads(1);
+    for steps in [1, 2, 4, 6] {
+        let open = |sampler| {
+            LsdEbm::open(
+                shipped,
+                &ModelConf {
+                    sampler,
+                    ..conf(steps)
+                },
+                "cpu",
+            )
+            .unwrap()
+        };
+        let (long, short) = (open(Sampler::Langevin), open(Sampler::Preconditioned));
+        let (mut apart, mut moved, mut whole) = (0.0, 0.0, 0.0);
+        let mut seconds = [0.0; 2];
+        for seed in 0..5 {
+            let level = schemas::Level::ALL[seed as usize];
+            let clean = crate::phantom::vertebra(level, seed);
+            let affine = Affine::axis_aligned([1.0; 3], [0.0; 3]);
+            let patch = Patch::new(crate::degrade::degrade(clean.view(), &affine, seed), affine);
+            let _no_grad = tch::no_grad_guard();
+            let mut latents = [&long, &short]
+                .into_iter()
+                .zip(&mut seconds)
+                .map(|(model, seconds)| {
+                    let (masks, mut rngs) = single(model, &patch, seed).unwrap();
+                    let start = std::time::Instant::now();
+                    let z = model.latents(&masks, &mut rngs, &mut nobody()).unwrap();
+                    *seconds += start.elapsed().as_secs_f64();
+                    z
+                });
+            let (a, b) = (latents.next().unwrap(), latents.next().unwrap());
+            let (masks, mut rngs) = single(&open(Sampler::Trained), &patch, seed).unwrap();
+            let direct = LsdEbm::open(shipped, &conf(0), "cpu").unwrap();
+            let z0 = direct.latents(&masks, &mut rngs, &mut nobody()).unwrap();
+            let norm = |tensor: &Tensor| tensor.norm().double_value(&[]);
+            apart += norm(&(&a - &b)) / norm(&a) / 5.0;
+            moved += norm(&(&a - &z0)) / norm(&z0) / 5.0;
+            whole += norm(&a) / 5.0;
+        }
+        println!(
+            "{steps} levels: |z0 - z0'| / |z0| = {apart:.2e} (the chain itself moves it by {moved:.2e}; |z0| = {whole:.1}); \
+             {:.2} s and {:.3} s a vertebra, encoder included: {:.1} times",
+            seconds[0] / 5.0,
+            seconds[1] / 5.0,
+            seconds[0] / seconds[1]
+        );
+        assert!(apart < 0.05, "{apart}");
+    }
 }

@@ -1,4 +1,5 @@
-//! The paper's networks against numbers from the authors' code.
+//! The paper's networks against numbers from the authors' code. LSD-EBM's also in f64; for the wider ones that takes
+//! minutes, since oneDNN has no convolutions in f64.
 
 use tch::{Device, Kind, Tensor};
 
@@ -104,20 +105,15 @@ fn the_paper_s_vae_equals_the_golden_one() {
     let state = golden::tensors("models/vae.state.safetensors").unwrap();
     let _no_grad = tch::no_grad_guard();
     let network = Network::Paper(WIDE);
-    for (kind, suffix, tolerance) in [(Kind::Float, "", 2e-5), (Kind::Double, ".f64", 1e-12)] {
-        let encoder = Encoder::new(&mut stored(&state, kind), &network).unwrap();
-        let posterior = encoder.forward(&inputs["x"].to_kind(kind)).unwrap();
-        golden::close(&posterior.mean, &io[&format!("mean{suffix}")], tolerance);
-        golden::close(
-            &posterior.log_variance,
-            &io[&format!("logvar{suffix}")],
-            tolerance,
-        );
-        let z = posterior.sampled(1, |_| Ok(io["eps"].to_kind(kind))).unwrap();
-        golden::close(&z, &io["z"], 2e-5);
-        let generator = Generator::new(&mut stored(&state, kind), &network).unwrap();
-        compare_volume(&generator.forward(&z, &z).unwrap(), &io, kind);
-    }
+    let kind = Kind::Float;
+    let encoder = Encoder::new(&mut stored(&state, kind), &network).unwrap();
+    let posterior = encoder.forward(&inputs["x"].to_kind(kind)).unwrap();
+    golden::close(&posterior.mean, &io["mean"], 2e-5);
+    golden::close(&posterior.log_variance, &io["logvar"], 2e-5);
+    let z = posterior.sampled(1, |_| Ok(io["eps"].shallow_clone())).unwrap();
+    golden::close(&z, &io["z"], 2e-5);
+    let generator = Generator::new(&mut stored(&state, kind), &network).unwrap();
+    compare_volume(&generator.forward(&z, &z).unwrap(), &io, kind);
 }
 
 #[test]
@@ -127,11 +123,9 @@ fn the_paper_s_lebm_generator_equals_the_golden_one() {
     };
     let state = golden::tensors("models/vae.state.safetensors").unwrap();
     let _no_grad = tch::no_grad_guard();
-    for kind in [Kind::Float, Kind::Double] {
-        let generator = Generator::new(&mut stored(&state, kind), &Network::Paper(WIDE)).unwrap();
-        let z = io["z"].to_kind(kind);
-        compare_volume(&generator.forward(&z, &z).unwrap(), &io, kind);
-    }
+    let generator = Generator::new(&mut stored(&state, Kind::Float), &Network::Paper(WIDE)).unwrap();
+    let z = &io["z"];
+    compare_volume(&generator.forward(z, z).unwrap(), &io, Kind::Float);
 }
 
 #[test]
@@ -161,10 +155,9 @@ fn reconnet_equals_the_golden_one() {
     let inputs = golden::tensors("models/inputs.safetensors").unwrap();
     let state = golden::tensors("models/reconnet.state.safetensors").unwrap();
     let _no_grad = tch::no_grad_guard();
-    for kind in [Kind::Float, Kind::Double] {
-        let unet = Unet::new(&mut stored(&state, kind), &Network::Paper(WIDE)).unwrap();
-        compare_volume(&unet.forward(&inputs["x"].to_kind(kind)).unwrap(), &io, kind);
-    }
+    let unet = Unet::new(&mut stored(&state, Kind::Float), &Network::Paper(WIDE)).unwrap();
+    let x = inputs["x"].to_kind(Kind::Float);
+    compare_volume(&unet.forward(&x).unwrap(), &io, Kind::Float);
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
+use tch::Tensor;
 
-use crate::description::LatentStatistics;
+use crate::description::{Description, LatentStatistics, Method};
 use crate::networks::ENERGY;
 use crate::reconstructor::ModelError;
 use crate::seed::derive;
@@ -61,6 +62,28 @@ impl State {
             networks: Trainee::new(networks)?,
             energy: Trainee::new(energy)?,
             latent,
+        })
+    }
+
+    /// Starts the training of an energy on the encoder and generator of finished weights.
+    ///
+    /// # Errors
+    /// [`ModelError::Conf`] where the energy does not learn alone, or for networks other than the recipe's.
+    pub fn start_with(bytes: &[u8], recipe: &Recipe) -> Result<Self, ModelError> {
+        let weights = read(bytes)?;
+        let description = Description::of(Method::LsdEbm, &weights.metadata)?;
+        if recipe.method != Method::LsdEbm || recipe.is_joint() || description.network != recipe.network {
+            return Err(ModelError::Conf(
+                "train.base: expected weights of the recipe's networks, whose energy learns after them, found others"
+                    .to_owned(),
+            ));
+        }
+        let fresh = Self::start(recipe)?;
+        let is_kept = |(name, _): &(String, Tensor)| !name.starts_with(ENERGY);
+        let networks = weights.tensors.into_iter().filter(is_kept).collect();
+        Ok(Self {
+            networks: Trainee::new(networks)?,
+            ..fresh.into_energy()
         })
     }
 

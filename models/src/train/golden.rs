@@ -186,13 +186,16 @@ fn is_lebm(recipe: &Recipe) -> bool {
     recipe.method == Method::Lebm
 }
 
+/// f64 passes too, but takes minutes: oneDNN has no such convolutions. `KINDS` may hold `Kind::Double` to see it.
+const KINDS: [Kind; 1] = [Kind::Float];
+
 /// Of losses that are large sums, and of differences of energies.
 const LOSS: [f64; 2] = [1e-6, 1e-10];
 const CONTRAST: [f64; 2] = [1e-4, 1e-10];
 
 #[test]
 fn a_step_of_lsd_ebm_equals_the_golden_one() {
-    for kind in [Kind::Float, Kind::Double] {
+    for kind in KINDS {
         let Some(start) = Start::of(Method::LsdEbm, kind) else {
             return;
         };
@@ -249,7 +252,7 @@ fn a_step_of_lsd_ebm_equals_the_golden_one() {
 
 #[test]
 fn a_step_of_the_vae_equals_the_golden_one() {
-    for kind in [Kind::Float, Kind::Double] {
+    for kind in KINDS {
         let Some(start) = Start::of(Method::Vae, kind) else {
             return;
         };
@@ -273,7 +276,7 @@ fn a_step_of_the_vae_equals_the_golden_one() {
 
 #[test]
 fn a_step_of_lebm_equals_the_golden_one() {
-    for kind in [Kind::Float, Kind::Double] {
+    for kind in KINDS {
         let Some(start) = Start::of(Method::Lebm, kind) else {
             return;
         };

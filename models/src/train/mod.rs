@@ -130,6 +130,8 @@ pub struct Job<'a> {
     pub measure: &'a Measure<'a>,
     /// Weights of a ReconNet that restores a share of the masks first, see [`Recipe::restored`].
     pub restorer: Option<&'a [u8]>,
+    /// Weights of an LSD-EBM whose encoder and generator are kept: only the energy is trained, anew.
+    pub base: Option<&'a [u8]>,
 }
 
 /// Trains a method on masks, anew or from the bytes of a checkpoint.
@@ -159,9 +161,10 @@ pub fn train(
             "train.recipe.restored: expected weights of a ReconNet in train.restorer, found none".to_owned(),
         ));
     }
-    let state = match resume {
-        Some(bytes) => State::read(bytes, recipe)?,
-        None => State::start(recipe)?,
+    let state = match (resume, job.base) {
+        (Some(bytes), _) => State::read(bytes, recipe)?,
+        (None, Some(bytes)) => State::start_with(bytes, recipe)?,
+        (None, None) => State::start(recipe)?,
     };
     let mut run = Run {
         recipe,

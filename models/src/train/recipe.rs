@@ -215,7 +215,12 @@ impl Recipe {
                     temperature: 0.3,
                 },
             },
-            degraded: if paper_code { 0.0 } else { 0.85 },
+            // the authors' VAE, LEBM and LSD-EBM see clean masks only; to restore degraded ones is ReconNet's whole purpose
+            degraded: if paper_code && method != Method::ReconNet {
+                0.0
+            } else {
+                0.85
+            },
             informed: if !paper_code && size == Size::Compact && method == Method::LsdEbm {
                 0.3
             } else {

@@ -62,6 +62,7 @@ fn job<'a>(masks: &'a [TrainingMask], recipe: &'a Recipe) -> Job<'a> {
         recipe,
         measure: &nothing_measured,
         restorer: None,
+        base: None,
     }
 }
 
@@ -198,6 +199,34 @@ fn a_restorer_goes_before_a_share_of_the_masks() {
     recipe.restored = 0.0;
     let never = train(&job(&masks, &recipe), None, &mut nothing).unwrap();
     assert!(with.weights != never.weights);
+}
+
+#[test]
+fn an_energy_is_trained_on_an_autoencoder_that_stays_as_it_is() {
+    let (base, _) = train_for(&compact(), 100, None);
+    let mut recipe = compact();
+    recipe.levels = Levels::Noise(vec![0.0, 0.2, 0.5, 0.9]);
+    let masks = masks();
+    let on = Job {
+        base: Some(&base.weights),
+        ..job(&masks, &recipe)
+    };
+    let trained = train(&on, None, &mut |_| ControlFlow::Continue(())).unwrap();
+    assert!(trained.complete);
+    let [before, after] = [&base.weights, &trained.weights].map(|bytes| read(bytes).unwrap().tensors);
+    for (name, tensor) in &before {
+        if !name.starts_with(ENERGY) {
+            assert!(tensor.equal(&after[name]), "{name}");
+        }
+    }
+    assert_eq!(after["energy.fine_level"].size()[0], 3);
+    let vae = Recipe {
+        method: Method::Vae,
+        ..recipe.clone()
+    };
+    let refused = Job { recipe: &vae, ..on };
+    let refused = train(&refused, None, &mut |_| ControlFlow::Continue(()));
+    assert!(matches!(refused, Err(ModelError::Conf(_))));
 }
 
 #[test]

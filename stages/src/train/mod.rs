@@ -47,6 +47,8 @@ pub struct TrainConf {
     pub validation: Vec<String>,
     /// Weights of a ReconNet that restores a share of the masks before they are seen (`recipe.restored`): path or URL.
     pub restorer: String,
+    /// Weights of an LSD-EBM whose encoder and generator are kept while its energy is trained anew: path or URL.
+    pub base: String,
     /// Which method, and how it is trained.
     pub recipe: Recipe,
 }
@@ -114,6 +116,15 @@ pub enum TrainError {
     Model(#[from] ModelError),
 }
 
+/// Weights that a training starts from or looks through.
+#[derive(Debug, Clone, Default)]
+pub struct Others {
+    /// Those that `train.restorer` names.
+    pub restorer: Option<Bytes>,
+    /// Those that `train.base` names.
+    pub base: Option<Bytes>,
+}
+
 /// How a start of a training ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ended {
@@ -129,8 +140,8 @@ pub struct Ended {
 
 /// Trains until it is done or `stop` is there, going on from the checkpoint below `output` if there is one.
 ///
-/// `configuration` is what `metrics.json` says of it: without passwords and signatures in its URLs. `restorer` holds the
-/// weights that `conf.restorer` names.
+/// `configuration` is what `metrics.json` says of it: without passwords and signatures in its URLs. `others` are the
+/// weights that `conf.restorer` and `conf.base` name.
 ///
 /// # Errors
 /// Nothing to train on, a store that fails, a configuration that cannot be.
@@ -139,7 +150,7 @@ pub async fn train(
     conf: &TrainConf,
     configuration: Value,
     output: &Place,
-    restorer: Option<Bytes>,
+    others: Others,
     stop: impl Future<Output = ()> + Send + 'static,
     tell: impl FnMut(Progress) + Send + 'static,
 ) -> Result<Ended, TrainError> {
@@ -182,7 +193,8 @@ pub async fn train(
             validation: &split.validation,
             recipe: &recipe,
             measure: &|prediction, reference| scores(prediction, reference, [1.0; 3]),
-            restorer: restorer.as_deref(),
+            restorer: others.restorer.as_deref(),
+            base: others.base.as_deref(),
         };
         let trained = models::train::train(&job, resume.as_deref(), &mut on_event);
         let trained = match failed {

@@ -95,9 +95,17 @@ async fn train_until(last: Option<usize>, output: &Place) -> (Ended, Vec<Progres
         stop.notified().await;
         heard.store(true, Ordering::Release);
     };
-    let ended = train(split(), &conf(), configuration, output, None, stopped, tell)
-        .await
-        .unwrap();
+    let ended = train(
+        split(),
+        &conf(),
+        configuration,
+        output,
+        Others::default(),
+        stopped,
+        tell,
+    )
+    .await
+    .unwrap();
     let told = told.lock().unwrap().clone();
     (ended, told)
 }
@@ -209,7 +217,7 @@ async fn a_damaged_record_begins_anew_and_a_damaged_checkpoint_is_refused() {
         &conf(),
         Value::Null,
         &output,
-        None,
+        Others::default(),
         std::future::pending(),
         |_| {},
     )
