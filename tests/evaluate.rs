@@ -281,3 +281,39 @@ fn the_verb_compares_from_the_command_line() {
     let report = std::fs::read_to_string(path("out/report/report.md")).expect("report");
     assert!(!report.contains(&path("")), "no path of the machine");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registration_stands_beside_what_was_measured_and_makes_another_comparison() {
+    let cohort = Cohort::of_phantoms(1).await;
+    let one = "crop.levels=[\"L2\"]";
+    let rigid = ["evaluate.register=rigid", "evaluate.metrics=[\"dsc\"]", one];
+    assert_eq!(
+        compared(&cohort, "plain", &[one]).await.expect("compared"),
+        Exit::Done
+    );
+    assert_eq!(
+        compared(&cohort, "moved", &rigid).await.expect("compared"),
+        Exit::Done
+    );
+    let plain = cohort.rows_below("plain/tables/comparison").await;
+    let moved = cohort.rows_below("moved/tables/comparison").await;
+    assert_eq!((plain.len(), moved.len()), (2, 2));
+    for (plain, moved) in plain.iter().zip(&moved) {
+        let number = |column: &str| moved[column].parse::<f64>().expect("number");
+        for metric in ["dsc", "hd95_mm", "assd_mm"] {
+            assert_eq!(
+                moved[&format!("recon_{metric}")],
+                plain[&format!("recon_{metric}")]
+            );
+            assert!(number(&format!("registered_{metric}")).is_finite());
+        }
+        assert!(number("registered_dsc") >= number("recon_dsc"));
+        assert_eq!(moved["recon_volume_mm3"], plain["recon_volume_mm3"]);
+        assert_eq!(plain["registered_dsc"], "");
+        assert_ne!(plain["comparison"], moved["comparison"]);
+    }
+    assert!(report(&cohort, "moved").await.contains("## Registered"));
+    assert!(!report(&cohort, "plain").await.contains("## Registered"));
+    let refused = compared(&cohort, "plain", &rigid).await;
+    assert_eq!(refused.expect_err("another comparison").exit(), Exit::Broken);
+}

@@ -80,7 +80,7 @@ pub async fn evaluate_with(
         );
         return Err(RunEnd::Unusable(message));
     }
-    let key = key(asked, &identities, &pairs);
+    let key = key(asked, &conf.evaluate, &identities, &pairs);
     claim(conf, &output, &key).await?;
 
     say(&format!(
@@ -93,6 +93,7 @@ pub async fn evaluate_with(
         key,
         manifest_sha256,
         conf: redacted(conf).comparison,
+        evaluate: conf.evaluate.clone(),
         subjects: Vec::new(),
         left_out: Vec::new(),
         methods: Vec::new(),
@@ -186,6 +187,7 @@ async fn claim(conf: &Conf, output: &Place, key: &str) -> Result<(), RunEnd> {
         "comparison": key,
         "software_version": SOFTWARE_VERSION,
         "crop": redacted.crop,
+        "evaluate": redacted.evaluate.with_every_metric(),
         "configuration": redacted.comparison,
     });
     // before any work: an output that cannot be written ends it here
@@ -218,6 +220,7 @@ async fn compare(
         let shown = report::shown(comparison.subjects.len(), comparison.conf.pictures);
         let plan = Plan {
             key: &comparison.key,
+            evaluate: &comparison.evaluate,
             shown: &shown,
             repeats: comparison.conf.repeats,
         };

@@ -6,6 +6,7 @@
 mod cases;
 mod column;
 mod comparison;
+mod registered;
 mod vertebrae;
 
 use std::collections::HashMap;

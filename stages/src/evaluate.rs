@@ -53,6 +53,14 @@ impl Default for EvaluateConf {
 }
 
 impl EvaluateConf {
+    /// Returns the same with every metric: a comparison leaves none out.
+    pub fn with_every_metric(&self) -> Self {
+        Self {
+            metrics: METRIC_NAMES.map(str::to_owned).to_vec(),
+            ..self.clone()
+        }
+    }
+
     /// Checks what the types do not say.
     ///
     /// # Errors
@@ -156,16 +164,18 @@ fn measure(vertebra: ReconstructedVertebra, conf: &EvaluateConf) -> EvaluatedVer
 }
 
 /// What a registration gave.
-struct Moved {
-    registered: Registered,
-    is_at_limit: bool,
+pub(crate) struct Moved {
+    /// The motion, and the metrics after it.
+    pub(crate) registered: Registered,
+    /// Whether the motion ends at the limit of the search.
+    pub(crate) is_at_limit: bool,
     /// Whether the moved mask meets the reference.
     meets: bool,
 }
 
 /// Returns the metrics of a mask that is moved onto its reference, or `None` where that is not asked for or one of both
 /// is empty.
-fn moved_onto(mask: &Array3<u8>, reference: &Patch, conf: &EvaluateConf) -> Option<Moved> {
+pub(crate) fn moved_onto(mask: &Array3<u8>, reference: &Patch, conf: &EvaluateConf) -> Option<Moved> {
     if conf.register == Register::None {
         return None;
     }

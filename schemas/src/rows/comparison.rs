@@ -2,8 +2,9 @@
 
 use super::Row;
 use super::column::{Column, count, real, text, texts, wide};
+use super::registered::registered;
 use super::vertebrae::METRIC_MEANINGS;
-use crate::vertebra::{METRIC_NAMES, SampleSpread, Scores};
+use crate::vertebra::{METRIC_NAMES, Registered, SampleSpread, Scores};
 
 /// What one method made of one vertebra, against its reference.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +35,7 @@ pub struct ComparisonRow {
     pub reference_volume_mm3: f64,
     pub input: Scores,
     pub recon: Option<Scores>,
+    pub registered: Option<Registered>,
     pub spread: Option<SampleSpread>,
     pub seconds: f64,
     pub cpu_seconds: f64,
@@ -110,7 +112,7 @@ impl Row for ComparisonRow {
             }),
             texts(
                 "flags",
-                "touches_border, touches_cube, fragments, reconstruction_empty, …",
+                "touches_border, touches_cube, fragments, reconstruction_empty, registration_at_limit, …",
                 |row: &Self| row.flags.clone(),
             )
             .required(),
@@ -122,7 +124,7 @@ impl Row for ComparisonRow {
             .required(),
             real(
                 "recon_volume_mm3",
-                "volume of the reconstruction",
+                "volume of the reconstruction as it lies, never of the registered one",
                 |row: &Self| row.recon_volume_mm3,
             ),
             real(
@@ -142,6 +144,7 @@ impl Row for ComparisonRow {
             let get = move |row: &Self| row.recon.and_then(|scores| scores[index]);
             columns.push(real(format!("recon_{name}"), description, get));
         }
+        columns.extend(registered(|row: &Self| row.registered));
         let spread = |name: &str, description: &str, get: fn(&SampleSpread) -> f64| {
             real(name, description, move |row: &Self| row.spread.as_ref().map(get))
         };

@@ -2,6 +2,7 @@
 
 use super::Row;
 use super::column::{Column, count, descriptor, real, reals, text, texts, wide};
+use super::registered::registered;
 use crate::vertebra::{LATENT_LENGTH, METRIC_NAMES, Registered, SampleSpread, Scores};
 
 /// One vertebra of one case.
@@ -179,32 +180,7 @@ impl Row for VertebraRow {
             let get = move |row: &Self| row.recon.and_then(|scores| scores[index]);
             columns.push(real(format!("recon_{name}"), description, get));
         }
-        for (index, (name, meaning)) in METRIC_NAMES.into_iter().zip(METRIC_MEANINGS).enumerate() {
-            let description = format!(
-                "reconstruction moved rigidly onto the reference, optimistic since fitted to it; null unless asked \
-                 for: {meaning}"
-            );
-            let get = move |row: &Self| row.registered.and_then(|moved| moved.scores[index]);
-            columns.push(real(format!("registered_{name}"), description, get));
-        }
-        for (axis, letter) in ["x", "y", "z"].into_iter().enumerate() {
-            let description = format!(
-                "registration: right-handed turn about {letter} through the reconstruction's centroid, x before y \
-                 before z"
-            );
-            let get = move |row: &Self| row.registered.map(|moved| moved.rotation_degrees[axis]);
-            columns.push(real(
-                format!("register_rotation_degrees_{letter}"),
-                description,
-                get,
-            ));
-        }
-        for (axis, letter) in ["x", "y", "z"].into_iter().enumerate() {
-            let description =
-                format!("registration: way of the reconstruction's centroid along {letter}, RAS mm");
-            let get = move |row: &Self| row.registered.map(|moved| moved.shift_mm[axis]);
-            columns.push(real(format!("register_shift_mm_{letter}"), description, get));
-        }
+        columns.extend(registered(|row: &Self| row.registered));
         let spread = |name: &str, description: &str, get: fn(&SampleSpread) -> f64| {
             real(name, description, move |row: &Self| row.spread.as_ref().map(get))
         };

@@ -7,17 +7,23 @@ use sha2::{Digest as _, Sha256};
 
 use super::conf::ComparisonConf;
 use super::pairs::{Pairs, Subject};
+use crate::evaluate::{EvaluateConf, Register};
 use crate::tables::SOFTWARE_VERSION;
 
 /// Bytes of the hash that go into the name.
 const LENGTH: usize = 6;
 
 /// Returns the comparison's key: of the methods' names, models and weights, of every input and reference voxel, the
-/// seeds, the cases left out and the software's version.
+/// seeds, the cases left out, the registration where there is one, and the software's version.
 ///
 /// Not of places, device, threads, dates or what only the report shows (resamples, pictures, repeats, training times):
 /// the same comparison, made again, has the same name.
-pub fn key(conf: &ComparisonConf, identities: &[ModelIdentity], pairs: &Pairs) -> String {
+pub fn key(
+    conf: &ComparisonConf,
+    evaluate: &EvaluateConf,
+    identities: &[ModelIdentity],
+    pairs: &Pairs,
+) -> String {
     let methods: Vec<_> = conf
         .methods
         .iter()
@@ -36,12 +42,16 @@ pub fn key(conf: &ComparisonConf, identities: &[ModelIdentity], pairs: &Pairs) -
         .iter()
         .map(|entry| json!([entry.case_id, entry.level, entry.fault.reason]))
         .collect();
-    let decides = json!({
+    let mut decides = json!({
         "version": SOFTWARE_VERSION,
         "methods": methods,
         "left_out": left_out,
         "subjects": pairs.subjects.iter().map(described).collect::<Vec<_>>(),
     });
+    // left out without one, so that comparisons from before there was a choice keep their keys
+    if evaluate.register != Register::None {
+        decides["evaluate"] = json!(evaluate.with_every_metric());
+    }
     hex(&Sha256::digest(decides.to_string().as_bytes())[..LENGTH])
 }
 
@@ -73,7 +83,7 @@ pub fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::compare::MethodConf;
-    use crate::compare::testing::subject;
+    use crate::compare::testing::{rigid, subject};
 
     fn identity(sha256: &str) -> ModelIdentity {
         ModelIdentity {
@@ -99,7 +109,9 @@ mod tests {
             subjects: vec![subject("one", 4)],
             left_out: Vec::new(),
         };
-        let of = |conf: &ComparisonConf, sha256: &str, pairs: &Pairs| key(conf, &[identity(sha256)], pairs);
+        let of = |conf: &ComparisonConf, sha256: &str, pairs: &Pairs| {
+            key(conf, &EvaluateConf::default(), &[identity(sha256)], pairs)
+        };
         let first = of(&conf, "ab", &pairs());
         assert_eq!(first.len(), 2 * LENGTH);
 
@@ -117,5 +129,20 @@ mod tests {
         let mut voxel = pairs();
         voxel.subjects[0].input.mask[[0, 0, 0]] = 1;
         assert_ne!(of(&conf, "ab", &voxel), first, "another voxel");
+
+        let measured = |evaluate: &EvaluateConf| key(&conf, evaluate, &[identity("ab")], &pairs());
+        let mut unused = EvaluateConf::default();
+        unused.metrics.clear();
+        unused.register_mm = 20.0;
+        assert_eq!(
+            measured(&unused),
+            first,
+            "every metric is measured, nothing moved"
+        );
+        let moved = measured(&rigid());
+        assert_ne!(moved, first, "moved");
+        let mut further = rigid();
+        further.register_mm = 20.0;
+        assert_ne!(measured(&further), moved, "another range");
     }
 }

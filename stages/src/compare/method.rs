@@ -8,13 +8,14 @@ use models::seed::derive;
 use models::{Chain, ModelError, Reconstructor as _, TracePoint};
 use ndarray::Array3;
 use schemas::rows::ComparisonRow;
-use schemas::{Fault, Flag, ModelIdentity, Reconstruction};
+use schemas::{Fault, ModelIdentity, Reconstruction};
 
 use super::clock::Stopwatch;
 use super::conf::MethodConf;
 use super::pairs::Subject;
 use super::reliability::{Reliability, reliability};
-use crate::metrics::scores;
+use super::row::row;
+use crate::evaluate::EvaluateConf;
 use crate::pool::{self, fault_of};
 
 /// What one method did.
@@ -41,6 +42,8 @@ pub struct Method {
 pub struct Plan<'a> {
     /// Key of the comparison.
     pub key: &'a str,
+    /// Whether and how far reconstructions are moved onto their reference; every metric is measured, whichever it names.
+    pub evaluate: &'a EvaluateConf,
     /// Subjects whose reconstructions are kept for the pictures.
     pub shown: &'a [usize],
     /// Repeats of the latent trace.
@@ -93,7 +96,7 @@ pub fn try_method(
     let start = Instant::now();
     for (index, subject) in subjects.iter().enumerate() {
         let attempt = worker.reconstruct(subject);
-        method.rows.push(row(&method, subject, &attempt, plan.key));
+        method.rows.push(row(&method, subject, &attempt, plan));
         if let Ok(made) = attempt.result {
             method.count_votes(&made, subject);
             if let Some(place) = plan.shown.iter().position(|shown| *shown == index) {
@@ -140,10 +143,10 @@ struct Worker<'a> {
 }
 
 /// What became of one vertebra.
-struct Attempt {
-    result: Result<Reconstruction, Fault>,
-    wall: Duration,
-    processor: Duration,
+pub(super) struct Attempt {
+    pub(super) result: Result<Reconstruction, Fault>,
+    pub(super) wall: Duration,
+    pub(super) processor: Duration,
 }
 
 impl Worker<'_> {
@@ -213,56 +216,6 @@ fn panicked() -> Fault {
     Fault::bug("model_panicked", "the model panicked on this vertebra")
 }
 
-fn row(method: &Method, subject: &Subject, attempt: &Attempt, key: &str) -> ComparisonRow {
-    let made = attempt.result.as_ref().ok();
-    let fault = attempt.result.as_ref().err();
-    let reference = &subject.reference;
-    let mut flags = subject.flags.clone();
-    if made.is_some_and(|made| made.mask.iter().all(|voxel| *voxel == 0)) {
-        flags.insert(Flag::ReconstructionEmpty);
-    }
-    // a rigid registration of the reconstruction to the reference belongs here, before anything is measured
-    let measure = |made: &Reconstruction| {
-        scores(
-            made.mask.view(),
-            reference.mask.view(),
-            reference.affine.spacing_mm(),
-        )
-    };
-    let volume_mm3 = |made: &Reconstruction| {
-        let voxels = made.mask.iter().filter(|voxel| **voxel != 0).count();
-        voxels as f64 * reference.affine.voxel_volume_mm3()
-    };
-    let identity = &method.identity;
-    ComparisonRow {
-        comparison: key.to_owned(),
-        method: method.conf.name.clone(),
-        chain: identity.chain.clone(),
-        model_version: identity.model_version.clone(),
-        weights_sha256: identity.weights_sha256.clone(),
-        steps: identity.steps,
-        samples: identity.samples,
-        case_id: subject.case_id.clone(),
-        person: subject.person.clone(),
-        level: subject.level.as_str(),
-        origin: subject.source.as_str(),
-        seed: subject.seed,
-        status: if made.is_some() { "done" } else { "failed" },
-        kind: fault.map(|fault| fault.kind.as_str()),
-        reason: fault.map(|fault| fault.reason),
-        message: fault.map(|fault| fault.message.clone()),
-        flags: flags.into_iter().map(Flag::as_str).collect(),
-        input_volume_mm3: subject.input.volume_mm3(),
-        recon_volume_mm3: made.map(volume_mm3),
-        reference_volume_mm3: reference.volume_mm3(),
-        input: subject.scores,
-        recon: made.map(measure),
-        spread: made.and_then(|made| made.spread),
-        seconds: attempt.wall.as_secs_f64(),
-        cpu_seconds: attempt.processor.as_secs_f64(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -309,6 +262,7 @@ mod tests {
         };
         let plan = Plan {
             key: "k",
+            evaluate: &EvaluateConf::default(),
             shown: &[],
             repeats: 0,
         };
@@ -327,6 +281,7 @@ mod tests {
         let open = || Ok(Chain::of(vec![Box::new(Move { by: 1 })], identity("move")));
         let plan = Plan {
             key: "k",
+            evaluate: &EvaluateConf::default(),
             shown: &[],
             repeats: 1,
         };

@@ -9,6 +9,7 @@ pub mod key;
 pub mod method;
 pub mod pairs;
 pub mod reliability;
+mod row;
 pub mod summary;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -19,6 +20,8 @@ pub use conf::{ComparisonConf, Degrade, FigureConf, MethodConf};
 pub use method::{Method, Plan, Progress, try_method};
 pub use pairs::{LeftOut, Pairs, Subject, pair_up};
 
+use crate::evaluate::EvaluateConf;
+
 /// Everything that the report tells of.
 #[derive(Debug)]
 pub struct Comparison {
@@ -28,6 +31,8 @@ pub struct Comparison {
     pub manifest_sha256: String,
     /// What was asked for.
     pub conf: ComparisonConf,
+    /// Whether and how far reconstructions were moved onto their reference, to be measured a second time.
+    pub evaluate: EvaluateConf,
     /// The vertebrae, in the manifest's order and from the head down.
     pub subjects: Vec<Subject>,
     /// What could not be compared on.

@@ -9,6 +9,7 @@ use schemas::{Affine, Level, ModelIdentity, Patch, Reconstruction};
 
 use super::pairs::Source;
 use super::{Comparison, ComparisonConf, Method, MethodConf, Plan, Subject, try_method};
+use crate::evaluate::{EvaluateConf, Register};
 use crate::metrics::scores;
 
 /// A cube of ten voxels an edge as reference, the same moved by `shift` voxels as input.
@@ -83,8 +84,21 @@ pub fn identity(name: &str) -> ModelIdentity {
     }
 }
 
+/// Asks for registrations.
+pub fn rigid() -> EvaluateConf {
+    EvaluateConf {
+        register: Register::Rigid,
+        ..EvaluateConf::default()
+    }
+}
+
 /// Lets [`Move`] go over the subjects.
 pub fn moved(name: &str, by: usize, subjects: &[Subject]) -> Method {
+    measured(name, by, subjects, &EvaluateConf::default())
+}
+
+/// Lets [`Move`] go over the subjects, and measures what it makes as `evaluate` asks.
+pub fn measured(name: &str, by: usize, subjects: &[Subject], evaluate: &EvaluateConf) -> Method {
     let conf = MethodConf {
         name: name.to_owned(),
         ..MethodConf::default()
@@ -92,6 +106,7 @@ pub fn moved(name: &str, by: usize, subjects: &[Subject]) -> Method {
     let open = || Ok(Chain::of(vec![Box::new(Move { by })], identity("move")));
     let plan = Plan {
         key: "0123456789ab",
+        evaluate,
         shown: &[0],
         repeats: 2,
     };
@@ -103,8 +118,16 @@ pub fn moved(name: &str, by: usize, subjects: &[Subject]) -> Method {
 
 /// Two methods on three cubes; the second fails on the last.
 pub fn comparison() -> Comparison {
+    comparison_with(EvaluateConf::default())
+}
+
+/// The same, measured as `evaluate` asks.
+pub fn comparison_with(evaluate: EvaluateConf) -> Comparison {
     let subjects = vec![subject("a", 5), subject("b", 6), subject("c", 2)];
-    let methods = vec![moved("near", 2, &subjects), moved("far", 7, &subjects)];
+    let methods = vec![
+        measured("near", 2, &subjects, &evaluate),
+        measured("far", 7, &subjects, &evaluate),
+    ];
     Comparison {
         key: "0123456789ab".to_owned(),
         manifest_sha256: "ff".repeat(32),
@@ -112,6 +135,7 @@ pub fn comparison() -> Comparison {
             bootstrap: 200,
             ..ComparisonConf::default()
         },
+        evaluate,
         subjects,
         left_out: Vec::new(),
         methods,

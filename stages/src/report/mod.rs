@@ -6,6 +6,7 @@ mod header;
 mod markdown;
 mod metrics;
 pub mod picture;
+mod registered;
 mod sections;
 mod svg;
 

@@ -4,6 +4,7 @@ use super::figures::{Figure, Place};
 use super::header::{failures, header};
 use super::markdown::{Table, number};
 use super::metrics::{between_methods, by_level, every_vertebra, gains, means};
+use super::registered::registered;
 use crate::compare::summary::{median, spread};
 use crate::compare::{Comparison, Method};
 
@@ -17,6 +18,7 @@ pub fn report(comparison: &Comparison, figures: &[Figure]) -> String {
     text.push_str(&between_methods(comparison));
     text.push_str(&by_level(comparison));
     text.push_str(&every_vertebra(comparison));
+    text.push_str(&registered(comparison));
     text.push_str(&agreement(comparison, figures));
     text.push_str(&over_steps(figures));
     text.push_str(&traces(comparison, figures));
