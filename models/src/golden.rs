@@ -16,7 +16,7 @@ pub fn bytes(path: &str) -> Option<Vec<u8>> {
 
 /// Returns a golden file's tensors, as stored.
 pub fn tensors(path: &str) -> Option<Tensors> {
-    Some(read(&bytes(path)?).unwrap().tensors)
+    Some(read(&bytes(path)?).expect("golden tensors").tensors)
 }
 
 /// Returns the entry of one T in the golden schedules.

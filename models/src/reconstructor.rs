@@ -22,6 +22,7 @@ pub struct ModelConf {
     /// Diffusion levels to walk (Algorithm 2's T); 0 decodes the encoder's latent directly.
     pub steps: u32,
     /// How a level is walked.
+    #[serde(skip_serializing_if = "Sampler::is_trained")]
     pub sampler: Sampler,
     /// Samples drawn per vertebra.
     pub samples: u32,
@@ -62,6 +63,13 @@ pub enum Sampler {
     Langevin,
     /// Downhill in a few steps as long as the level's variance, from the level above.
     Preconditioned,
+}
+
+impl Sampler {
+    /// Returns whether it is the one that goes without saying: a run without another keeps the id that it always had.
+    pub fn is_trained(&self) -> bool {
+        *self == Self::Trained
+    }
 }
 
 impl Default for ModelConf {
@@ -184,10 +192,6 @@ pub type LoadedWeights = BTreeMap<String, Vec<u8>>;
 /// An unknown name, unfit weights, or a device that is not there.
 pub fn open(conf: &ModelConf, weights: &LoadedWeights, device: &str) -> Result<Chain, ModelError> {
     let mut models: Vec<Box<dyn Reconstructor>> = Vec::new();
-    #[cfg_attr(
-        not(feature = "torch"),
-        expect(unused_mut, reason = "only networks have versions")
-    )]
     let mut versions: Vec<String> = Vec::new();
     #[cfg_attr(
         not(feature = "torch"),

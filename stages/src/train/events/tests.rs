@@ -25,7 +25,10 @@ fn records_are_byte_for_byte_those_of_tensorboard() {
         hex(&record(&version(BEGAN))),
         "1800000000000000a37f4b2209000010c00b5ad6411a0d627261696e2e4576656e743a32130a0322"
     );
-    let scalars = [("fit/dice".to_owned(), 0.5), ("fit/gradient".to_owned(), 1.25)];
+    let scalars = [
+        ("autoencoder/dice".to_owned(), 0.5),
+        ("autoencoder/gradient".to_owned(), 1.25),
+    ];
     assert_eq!(
         hex(&record(&event(BEGAN + seconds(2.25), 300, &scalars))),
         "440000000000000043592e9a090000a0c00b5ad64110ac022a360a170a106175746f656e636f6465722f64696365\
@@ -39,7 +42,7 @@ fn close_steps_are_left_out_but_for_the_last_of_a_phase() {
     for step in 1..=10 {
         log.step(
             seconds(step as f64 * 0.5),
-            "fit",
+            "autoencoder",
             step,
             &[("dice", 1.0 / step as f64)],
         );
@@ -53,7 +56,7 @@ fn close_steps_are_left_out_but_for_the_last_of_a_phase() {
         .iter()
         .map(|scalar| (scalar.tag.as_str(), scalar.step))
         .collect();
-    let expected = [1, 5, 9, 10].map(|step| ("fit/dice", step));
+    let expected = [1, 5, 9, 10].map(|step| ("autoencoder/dice", step));
     assert_eq!(
         steps,
         [&expected[..], &[("energy/above", 1), ("energy/above", 2)]].concat()
@@ -61,7 +64,7 @@ fn close_steps_are_left_out_but_for_the_last_of_a_phase() {
     let first = Scalar {
         wall: 1_500_000_000.75,
         step: 1,
-        tag: "fit/dice".to_owned(),
+        tag: "autoencoder/dice".to_owned(),
         value: 1.0,
     };
     assert_eq!(found[0], first);
