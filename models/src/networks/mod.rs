@@ -121,7 +121,9 @@ pub struct CompactSize {
     pub energy_channels: [i64; 2],
     /// The energy sees the latent of the observed mask beside the one it judges.
     pub conditioned: bool,
-    /// The generator sees the observed mask's edges beside the latent: p(x | z, y) instead of p(x | z).
+    /// The generator sees the observed mask's edges beside the latent: p(x | z, y) instead of p(x | z). Tried and left
+    /// off: within 300 steps the latent carried nothing any more (divergence 0.002 at a weight of 1, 0.06 at 0.2), and
+    /// the held-out DSC stayed 0.012 below that without.
     pub detail: bool,
     /// Voxels along right, anterior, superior that the networks see, about the patch's centre. A mask that
     /// reaches out of it is seen whole.

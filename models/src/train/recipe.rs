@@ -177,7 +177,7 @@ impl Recipe {
             dice: 0.0,
             divergence: 1.0,
         };
-        let divergence = if method == Method::Vae { 1.0 } else { 0.005 };
+        let divergence = if method == Method::Vae { 1.0 } else { 0.3 };
         let size_name = if size == Size::Paper { "paper" } else { "compact" };
         let version = match preset {
             Preset::PaperCode => format!("paper-code-{size_name}-1"),
@@ -221,11 +221,7 @@ impl Recipe {
             } else {
                 0.85
             },
-            informed: if !paper_code && size == Size::Compact && method == Method::LsdEbm {
-                0.3
-            } else {
-                0.0
-            },
+            informed: 0.0,
             restored: 0.0,
             phantoms: if paper_code { 0.0 } else { 0.2 },
             reuse: if paper_code { 1 } else { 2 },
@@ -370,10 +366,7 @@ impl Recipe {
 fn network(method: Method, preset: Preset, size: Size) -> Network {
     let paper_code = preset == Preset::PaperCode;
     if !paper_code && size == Size::Compact {
-        return Network::Compact(CompactSize {
-            detail: method == Method::LsdEbm,
-            ..CompactSize::default()
-        });
+        return Network::Compact(CompactSize::default());
     }
     let (channels, latents, shrink) = match size {
         Size::Paper => (16, 100, 1),
@@ -548,7 +541,7 @@ mod tests {
         let Network::Compact(size) = &recipe.network else {
             panic!("compact is the default")
         };
-        assert_eq!((size.latents, size.detail), (4, true));
+        assert_eq!((size.latents, size.conditioned), (4, true));
         assert_eq!(recipe.levels, Levels::Paper(15));
         assert!(
             matches!(recipe.walk.step, StepSize::Relative { share, curvature } if share == 0.2 && curvature == 10.0)
