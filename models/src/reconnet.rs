@@ -4,14 +4,13 @@ use rand_chacha::ChaCha8Rng;
 use schemas::{Patch, Reconstruction};
 use tch::{Device, Tensor};
 
-use crate::description::{Description, Method};
-use crate::networks::device::device;
+use crate::description::Description;
 use crate::networks::layers::Stored;
 use crate::networks::restore::{Restore, Restored, reconstruct};
 use crate::networks::unet::Unet;
 use crate::networks::{Network, UNET};
 use crate::reconstructor::{ModelError, Reconstructor};
-use crate::weights::{Tensors, read};
+use crate::weights::Tensors;
 
 /// The U-Net of one set of weights on one device, ready to reconstruct. It draws nothing: `model.samples` does not
 /// concern it.
@@ -22,16 +21,6 @@ pub struct ReconNet {
 }
 
 impl ReconNet {
-    /// Builds the model from the bytes of its weights.
-    ///
-    /// # Errors
-    /// Unfit weights, or a device that is not there.
-    pub fn open(bytes: &[u8], name: &str) -> Result<Self, ModelError> {
-        let weights = read(bytes)?;
-        let description = Description::of(Method::ReconNet, &weights.metadata)?;
-        Self::build(&weights.tensors, description, device(name)?)
-    }
-
     /// Builds the model from tensors and their description.
     ///
     /// # Errors

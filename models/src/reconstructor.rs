@@ -8,7 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::baseline::Identity;
 use crate::interpolate::Interpolate;
 #[cfg(feature = "torch")]
-use crate::{description::Method, lebm::Lebm, lsd_ebm::LsdEbm, reconnet::ReconNet, vae::Vae};
+use crate::{
+    description::{Description, Method},
+    lebm::Lebm,
+    lsd_ebm::LsdEbm,
+    reconnet::ReconNet,
+    vae::Vae,
+    weights::Tensors,
+};
 
 /// Which models, in which state: section `[model]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -249,7 +256,7 @@ pub fn open(conf: &ModelConf, weights: &LoadedWeights, device: &str) -> Result<C
     Ok(Chain { models, identity })
 }
 
-/// Builds a method's network, and says its version.
+/// Builds a method's model from the bytes of its weights, and says their version.
 #[cfg(feature = "torch")]
 fn network(
     method: Method,
@@ -257,27 +264,29 @@ fn network(
     conf: &ModelConf,
     device: &str,
 ) -> Result<(Box<dyn Reconstructor>, String), ModelError> {
-    Ok(match method {
-        Method::LsdEbm => {
-            let model = LsdEbm::open(bytes, conf, device)?;
-            let version = model.description().version.clone();
-            (Box::new(model), version)
-        }
-        Method::Lebm => {
-            let model = Lebm::open(bytes, conf, device)?;
-            let version = model.description().version.clone();
-            (Box::new(model), version)
-        }
-        Method::Vae => {
-            let model = Vae::open(bytes, conf, device)?;
-            let version = model.description().version.clone();
-            (Box::new(model), version)
-        }
-        Method::ReconNet => {
-            let model = ReconNet::open(bytes, device)?;
-            let version = model.description().version.clone();
-            (Box::new(model), version)
-        }
+    let device = crate::networks::device::device(device)?;
+    let weights = crate::weights::read(bytes)?;
+    let description = Description::of(method, &weights.metadata)?;
+    let version = description.version.clone();
+    Ok((built(&weights.tensors, description, conf, device)?, version))
+}
+
+/// Builds the model that a description says, on tensors that fit it.
+///
+/// # Errors
+/// Tensors that do not fit, or a configuration that asks what these weights cannot do.
+#[cfg(feature = "torch")]
+pub fn built(
+    tensors: &Tensors,
+    description: Description,
+    conf: &ModelConf,
+    device: tch::Device,
+) -> Result<Box<dyn Reconstructor>, ModelError> {
+    Ok(match description.method {
+        Method::LsdEbm => Box::new(LsdEbm::build(tensors, description, conf, device)?),
+        Method::Lebm => Box::new(Lebm::build(tensors, description, conf, device)?),
+        Method::Vae => Box::new(Vae::build(tensors, description, conf, device)?),
+        Method::ReconNet => Box::new(ReconNet::build(tensors, description, device)?),
     })
 }
 

@@ -4,16 +4,15 @@ use rand_chacha::ChaCha8Rng;
 use schemas::{Patch, Reconstruction};
 use tch::{Device, Tensor};
 
-use crate::description::{Description, Method, Preset};
+use crate::description::{Description, Preset};
 use crate::lsd_ebm::langevin::drawn;
-use crate::networks::device::device;
 use crate::networks::encoder::Encoder;
 use crate::networks::generator::Generator;
 use crate::networks::layers::Stored;
 use crate::networks::restore::{Restore, Restored, reconstruct, samples_of};
 use crate::networks::{ENCODER, GENERATOR, Network};
 use crate::reconstructor::{ModelConf, ModelError, Reconstructor};
-use crate::weights::{Tensors, read};
+use crate::weights::Tensors;
 
 /// Encoder and generator of one set of weights on one device, ready to reconstruct.
 pub struct Vae {
@@ -25,20 +24,10 @@ pub struct Vae {
 }
 
 impl Vae {
-    /// Builds the model from the bytes of its weights.
-    ///
-    /// # Errors
-    /// Unfit weights, or a device that is not there.
-    pub fn open(bytes: &[u8], conf: &ModelConf, name: &str) -> Result<Self, ModelError> {
-        let weights = read(bytes)?;
-        let description = Description::of(Method::Vae, &weights.metadata)?;
-        Self::build(&weights.tensors, description, conf, device(name)?)
-    }
-
     /// Builds the model from tensors and their description.
     ///
     /// # Errors
-    /// See [`Vae::open`].
+    /// Unfit weights, or more samples than can be.
     pub fn build(
         tensors: &Tensors,
         description: Description,

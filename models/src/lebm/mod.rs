@@ -7,16 +7,15 @@ use rand_chacha::ChaCha8Rng;
 use schemas::{Patch, Reconstruction};
 use tch::{Device, Tensor};
 
-use crate::description::{Description, Method};
+use crate::description::Description;
 use crate::lsd_ebm::langevin::{Watch, drawn, nobody};
-use crate::networks::device::device;
 use crate::networks::generator::Generator;
 use crate::networks::grids::variance;
 use crate::networks::layers::Stored;
 use crate::networks::restore::{Restore, Restored, reconstruct, samples_of};
 use crate::networks::{ENERGY, GENERATOR, Network, restore};
 use crate::reconstructor::{ModelConf, ModelError, Reconstructor, TracePoint};
-use crate::weights::{Tensors, read};
+use crate::weights::Tensors;
 
 pub mod energy;
 pub mod langevin;
@@ -39,20 +38,10 @@ pub struct Lebm {
 }
 
 impl Lebm {
-    /// Builds the model from the bytes of its weights.
-    ///
-    /// # Errors
-    /// Unfit weights, or a device that is not there.
-    pub fn open(bytes: &[u8], conf: &ModelConf, name: &str) -> Result<Self, ModelError> {
-        let weights = read(bytes)?;
-        let description = Description::of(Method::Lebm, &weights.metadata)?;
-        Self::build(&weights.tensors, description, conf, device(name)?)
-    }
-
     /// Builds the model from tensors and their description.
     ///
     /// # Errors
-    /// See [`Lebm::open`].
+    /// Unfit weights, or more samples than can be.
     pub fn build(
         tensors: &Tensors,
         description: Description,

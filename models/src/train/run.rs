@@ -5,16 +5,11 @@ use std::time::{Duration, Instant};
 
 use tch::Device;
 
-use crate::description::Method;
-use crate::lebm::Lebm;
-use crate::lsd_ebm::LsdEbm;
 use crate::networks::unet::Unet;
-use crate::reconnet::ReconNet;
-use crate::reconstructor::{ModelConf, ModelError, Reconstructor};
+use crate::reconstructor::{ModelConf, ModelError, built};
 use crate::train::checkpoint::State;
 use crate::train::validation::{Measure, validate};
 use crate::train::{Event, Phase, Recipe, TrainingMask, Validated};
-use crate::vae::Vae;
 
 /// Steps in a row without a finite gradient that end a training.
 const GUARDED_MOST: u32 = 10;
@@ -164,12 +159,7 @@ impl Run<'_> {
         };
         let tensors = self.state.kept();
         let description = self.recipe.description(self.state.latent.clone());
-        let mut model: Box<dyn Reconstructor> = match self.recipe.method {
-            Method::LsdEbm => Box::new(LsdEbm::build(&tensors, description, &conf, Device::Cpu)?),
-            Method::Lebm => Box::new(Lebm::build(&tensors, description, &conf, Device::Cpu)?),
-            Method::Vae => Box::new(Vae::build(&tensors, description, &conf, Device::Cpu)?),
-            Method::ReconNet => Box::new(ReconNet::build(&tensors, description, Device::Cpu)?),
-        };
+        let mut model = built(&tensors, description, &conf, Device::Cpu)?;
         self.last = validate(model.as_mut(), self.validation, self.measure)?;
         let step = self.state.step();
         Ok((self.on_event)(Event::Validated {
