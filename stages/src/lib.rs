@@ -1,6 +1,7 @@
 //! The operators of the flow, one verb a file, listed in flow order. Tokio and stores; no order, no tensor.
 
 pub mod compare;
+mod cpu;
 pub mod crop;
 pub mod decode;
 pub mod evaluate;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
+use crate::cpu::cpu_time;
 
 /// A stopwatch that also reads the processor's clock of this process: all threads, user and system.
 ///
@@ -17,7 +17,7 @@ impl Stopwatch {
     /// Starts.
     pub fn start() -> Self {
         Self {
-            processor: processor_time(),
+            processor: cpu_time(),
             start: Instant::now(),
         }
     }
@@ -25,16 +25,8 @@ impl Stopwatch {
     /// Returns wall and processor time since the start.
     pub fn read(&self) -> (Duration, Duration) {
         let wall = self.start.elapsed();
-        (wall, processor_time().saturating_sub(self.processor))
+        (wall, cpu_time().saturating_sub(self.processor))
     }
-}
-
-fn processor_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(
-        u64::try_from(time.tv_sec).unwrap_or(0),
-        u32::try_from(time.tv_nsec).unwrap_or(0),
-    )
 }
 
 #[cfg(test)]
@@ -42,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waiting_takes_wall_time_and_working_takes_processor_time() {
+    fn waiting_takes_wall_time_and_working_takes_cpu_time() {
         let watch = Stopwatch::start();
         std::thread::sleep(Duration::from_millis(20));
         let (wall, _) = watch.read();

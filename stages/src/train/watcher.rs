@@ -6,12 +6,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use models::train::{Event, Phase};
 use serde::Serialize as _;
 
-use super::cpu::cpu_time;
 use super::events::EventLog;
 use super::keeper::Keeper;
 use super::record::Record;
 use super::scored::{Scored, mean};
 use super::{EVENTS, METRICS};
+use crate::cpu::cpu_time;
 use crate::store::{Place, StoreError};
 
 /// What a watcher of the training is told.

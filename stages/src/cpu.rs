@@ -1,4 +1,4 @@
-//! CPU time, in which the budget of a training is stated: it counts every thread, on however many cores they ran.
+//! CPU time, in which budgets of training and costs of methods are stated: it counts every thread, on however many cores they ran.
 
 use std::time::Duration;
 
