@@ -43,7 +43,9 @@ fn opens(name: &str, model: fn() -> Box<dyn Reconstructor>) -> Arc<Open> {
         model_version: "none".to_owned(),
         weights_sha256: String::new(),
         steps: 0,
+        sampler: "trained",
         samples: 1,
+        mirror: false,
     };
     Arc::new(move |_device: &str| Ok(Chain::of(vec![model()], identity.clone())))
 }

@@ -6,10 +6,10 @@ use tch::{Device, Tensor};
 
 use crate::description::Description;
 use crate::networks::layers::Stored;
-use crate::networks::restore::{Restore, Restored, reconstruct};
+use crate::networks::restore::{Draws, Restore, Restored, reconstruct};
 use crate::networks::unet::Unet;
 use crate::networks::{Network, UNET};
-use crate::reconstructor::{ModelError, Reconstructor};
+use crate::reconstructor::{ModelConf, ModelError, Reconstructor};
 use crate::weights::Tensors;
 
 /// The U-Net of one set of weights on one device, ready to reconstruct. It draws nothing: `model.samples` does not
@@ -17,6 +17,7 @@ use crate::weights::Tensors;
 pub struct ReconNet {
     description: Description,
     unet: Unet,
+    draws: Draws,
     device: Device,
 }
 
@@ -25,9 +26,15 @@ impl ReconNet {
     ///
     /// # Errors
     /// Unfit weights.
-    pub fn build(tensors: &Tensors, description: Description, device: Device) -> Result<Self, ModelError> {
+    pub fn build(
+        tensors: &Tensors,
+        description: Description,
+        conf: &ModelConf,
+        device: Device,
+    ) -> Result<Self, ModelError> {
         Ok(Self {
             unet: Unet::new(&mut Stored::on(tensors, UNET, device), &description.network)?,
+            draws: Draws::single(conf),
             description,
             device,
         })
@@ -48,8 +55,8 @@ impl Restore for ReconNet {
         self.device
     }
 
-    fn samples(&self) -> usize {
-        1
+    fn draws(&self) -> Draws {
+        self.draws
     }
 
     fn restore(&self, masks: &Tensor, _rngs: &mut [ChaCha8Rng]) -> Result<Restored, ModelError> {

@@ -33,6 +33,10 @@ pub struct ModelConf {
     pub sampler: Sampler,
     /// Samples drawn per vertebra.
     pub samples: u32,
+    /// Restore the mask's mirror image too (left for right), and take the mean of the two: a vertebra is nearly
+    /// symmetric, and networks that learnt with both sides in turn err differently on each. Twice the time.
+    #[serde(skip_serializing_if = "is_off")]
+    pub mirror: bool,
 }
 
 /// Where weights come from.
@@ -73,6 +77,15 @@ pub enum Sampler {
 }
 
 impl Sampler {
+    /// Returns the name in the configuration and in tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trained => "trained",
+            Self::Langevin => "langevin",
+            Self::Preconditioned => "preconditioned",
+        }
+    }
+
     /// Returns whether it is the one that goes without saying: a run without another keeps the id that it always had.
     pub fn is_trained(&self) -> bool {
         *self == Self::Trained
@@ -87,8 +100,15 @@ impl Default for ModelConf {
             steps: 1,
             sampler: Sampler::Trained,
             samples: 1,
+            mirror: false,
         }
     }
+}
+
+/// What goes without saying is not written: a run without it keeps the id that it always had.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_off(switch: &bool) -> bool {
+    !switch
 }
 
 /// Why a model could not do its part.
@@ -190,13 +210,16 @@ pub struct Chain {
 /// Names of the models, as `model.chain` takes them.
 pub const MODELS: [&str; 6] = ["identity", "interpolate", "lsd_ebm", "lebm", "vae", "reconnet"];
 
+/// Those of them that draw nothing: their samples would all be equal.
+const WITHOUT_SAMPLES: [&str; 3] = ["identity", "interpolate", "reconnet"];
+
 /// Bytes of weights by the model's name; what is not there is shipped.
 pub type LoadedWeights = BTreeMap<String, Vec<u8>>;
 
 /// Builds the chain that `conf` names on `device` (`cpu`, `cuda:0`) from the bytes of its weights.
 ///
 /// # Errors
-/// An unknown name, unfit weights, or a device that is not there.
+/// An unknown name, unfit weights, several samples of a last model that draws nothing, or a device that is not there.
 pub fn open(conf: &ModelConf, weights: &LoadedWeights, device: &str) -> Result<Chain, ModelError> {
     let mut models: Vec<Box<dyn Reconstructor>> = Vec::new();
     let mut versions: Vec<String> = Vec::new();
@@ -236,10 +259,16 @@ pub fn open(conf: &ModelConf, weights: &LoadedWeights, device: &str) -> Result<C
             found: name.to_owned(),
         });
     }
-    if models.is_empty() {
+    let Some(last) = conf.chain.last() else {
         return Err(ModelError::Conf(
             "model.chain: expected at least one model, found none".to_owned(),
         ));
+    };
+    if conf.samples > 1 && WITHOUT_SAMPLES.contains(&last.as_str()) {
+        return Err(ModelError::Conf(format!(
+            "model.samples: expected 1 for a chain that ends with {last}, which draws nothing, found {}",
+            conf.samples
+        )));
     }
     #[cfg(not(feature = "torch"))]
     let _ = (weights, device);
@@ -251,7 +280,9 @@ pub fn open(conf: &ModelConf, weights: &LoadedWeights, device: &str) -> Result<C
         model_version: versions.join("+"),
         weights_sha256: hashes.join("+"),
         steps: conf.steps,
+        sampler: conf.sampler.as_str(),
         samples: conf.samples,
+        mirror: conf.mirror,
     };
     Ok(Chain { models, identity })
 }
@@ -286,7 +317,7 @@ pub fn built(
         Method::LsdEbm => Box::new(LsdEbm::build(tensors, description, conf, device)?),
         Method::Lebm => Box::new(Lebm::build(tensors, description, conf, device)?),
         Method::Vae => Box::new(Vae::build(tensors, description, conf, device)?),
-        Method::ReconNet => Box::new(ReconNet::build(tensors, description, device)?),
+        Method::ReconNet => Box::new(ReconNet::build(tensors, description, conf, device)?),
     })
 }
 
@@ -375,9 +406,25 @@ mod tests {
             model_version: "none".to_owned(),
             weights_sha256: String::new(),
             steps: 0,
+            sampler: "trained",
             samples: 1,
+            mirror: false,
         };
         Chain::of(models, identity)
+    }
+
+    #[test]
+    fn several_samples_of_what_draws_nothing_are_refused() {
+        for name in ["identity", "interpolate"] {
+            let conf = |samples| ModelConf {
+                chain: vec![name.to_owned()],
+                samples,
+                ..ModelConf::default()
+            };
+            assert!(open(&conf(1), &LoadedWeights::new(), "cpu").is_ok());
+            let refused = open(&conf(2), &LoadedWeights::new(), "cpu");
+            assert!(matches!(refused, Err(ModelError::Conf(message)) if message.contains(name)));
+        }
     }
 
     #[test]

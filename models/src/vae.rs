@@ -9,7 +9,7 @@ use crate::lsd_ebm::langevin::drawn;
 use crate::networks::encoder::Encoder;
 use crate::networks::generator::Generator;
 use crate::networks::layers::Stored;
-use crate::networks::restore::{Restore, Restored, reconstruct, samples_of};
+use crate::networks::restore::{Draws, Restore, Restored, reconstruct};
 use crate::networks::{ENCODER, GENERATOR, Network};
 use crate::reconstructor::{ModelConf, ModelError, Reconstructor};
 use crate::weights::Tensors;
@@ -19,7 +19,7 @@ pub struct Vae {
     description: Description,
     encoder: Encoder,
     generator: Generator,
-    samples: usize,
+    draws: Draws,
     device: Device,
 }
 
@@ -38,7 +38,7 @@ impl Vae {
         Ok(Self {
             encoder: Encoder::new(&mut Stored::on(tensors, ENCODER, device), network)?,
             generator: Generator::new(&mut Stored::on(tensors, GENERATOR, device), network)?,
-            samples: samples_of(conf.samples, false)?,
+            draws: Draws::of(conf, false)?,
             description,
             device,
         })
@@ -59,20 +59,20 @@ impl Restore for Vae {
         self.device
     }
 
-    fn samples(&self) -> usize {
-        self.samples
+    fn draws(&self) -> Draws {
+        self.draws
     }
 
     /// The authors decode a sample of the posterior. Corrected, a single reconstruction decodes its mean, the best
     /// guess; several are samples.
     fn restore(&self, masks: &Tensor, rngs: &mut [ChaCha8Rng]) -> Result<Restored, ModelError> {
         let posterior = self.encoder.forward(masks)?;
-        let latents = if self.samples == 1 && self.description.preset == Preset::Corrected {
+        let latents = if self.draws.samples == 1 && self.description.preset == Preset::Corrected {
             posterior.mean
         } else {
-            posterior.sampled(self.samples, |shape| drawn(rngs, shape, self.device))?
+            posterior.sampled(self.draws.samples, |shape| drawn(rngs, shape, self.device))?
         };
-        let often = masks.f_repeat_interleave_self_int(self.samples as i64, 0, None)?;
+        let often = masks.f_repeat_interleave_self_int(self.draws.samples as i64, 0, None)?;
         let logits = self.generator.forward(&latents, &often)?;
         Ok(Restored {
             latents: Some(latents),

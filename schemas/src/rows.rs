@@ -6,6 +6,8 @@
 mod cases;
 mod column;
 mod comparison;
+mod metrics;
+mod model;
 mod registered;
 mod vertebrae;
 

@@ -183,8 +183,12 @@ pub struct ModelIdentity {
     pub weights_sha256: String,
     /// Diffusion levels walked.
     pub steps: u32,
+    /// How a level is walked, by its name in the configuration.
+    pub sampler: &'static str,
     /// Samples drawn per vertebra.
     pub samples: u32,
+    /// Each sample is the mean of what is made of the mask and of its mirror image.
+    pub mirror: bool,
 }
 
 /// Names of the metrics, in the order of the tables' columns; units of length are in the name.

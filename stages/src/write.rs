@@ -186,11 +186,7 @@ pub fn row(case: &Evaluated, vertebra: &EvaluatedVertebra) -> VertebraRow {
         kind: fault.map(|fault| fault.kind.as_str()),
         reason: fault.map(|fault| fault.reason),
         message: fault.map(|fault| fault.message.clone()),
-        chain: case.model.chain.clone(),
-        model_version: case.model.model_version.clone(),
-        weights_sha256: case.model.weights_sha256.clone(),
-        steps: case.model.steps,
-        samples: case.model.samples,
+        model: Arc::clone(&case.model),
         seed: reconstructed.seed,
         centre_mm: cropped.centre_mm,
         affine: cropped.input.affine.to_rows(),
@@ -270,7 +266,9 @@ mod tests {
                 model_version: "none".to_owned(),
                 weights_sha256: String::new(),
                 steps: 1,
+                sampler: "trained",
                 samples,
+                mirror: false,
             }),
         }
     }

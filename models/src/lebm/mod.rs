@@ -12,7 +12,7 @@ use crate::lsd_ebm::langevin::{Watch, drawn, nobody};
 use crate::networks::generator::Generator;
 use crate::networks::grids::variance;
 use crate::networks::layers::Stored;
-use crate::networks::restore::{Restore, Restored, reconstruct, samples_of};
+use crate::networks::restore::{Draws, Restore, Restored, reconstruct};
 use crate::networks::{ENERGY, GENERATOR, Network, restore};
 use crate::reconstructor::{ModelConf, ModelError, Reconstructor, TracePoint};
 use crate::weights::Tensors;
@@ -33,7 +33,7 @@ pub struct Lebm {
     short: Short,
     generator: Generator,
     energy: PriorEnergy,
-    samples: usize,
+    draws: Draws,
     device: Device,
 }
 
@@ -53,7 +53,7 @@ impl Lebm {
             short: description.short()?.clone(),
             generator: Generator::new(&mut Stored::on(tensors, GENERATOR, device), network)?,
             energy: PriorEnergy::new(&mut Stored::on(tensors, ENERGY, device), network)?,
-            samples: samples_of(conf.samples, false)?,
+            draws: Draws::of(conf, false)?,
             description,
             device,
         })
@@ -101,12 +101,12 @@ impl Restore for Lebm {
         self.device
     }
 
-    fn samples(&self) -> usize {
-        self.samples
+    fn draws(&self) -> Draws {
+        self.draws
     }
 
     fn restore(&self, masks: &Tensor, rngs: &mut [ChaCha8Rng]) -> Result<Restored, ModelError> {
-        let often = masks.f_repeat_interleave_self_int(self.samples as i64, 0, None)?;
+        let often = masks.f_repeat_interleave_self_int(self.draws.samples as i64, 0, None)?;
         let latents = self.latents(&often, rngs, &mut nobody())?;
         let logits = self.generator.forward(&latents, &often)?;
         Ok(Restored {

@@ -10,7 +10,7 @@ use crate::networks::encoder::Encoder;
 use crate::networks::generator::Generator;
 use crate::networks::grids::variance;
 use crate::networks::layers::Stored;
-use crate::networks::restore::{Restore, Restored, reconstruct, samples_of, single};
+use crate::networks::restore::{Draws, Restore, Restored, reconstruct, single};
 use crate::networks::{ENCODER, ENERGY, GENERATOR, Network};
 use crate::reconstructor::{ModelConf, ModelError, Reconstructor, TracePoint};
 use crate::weights::{Tensors, read};
@@ -39,8 +39,7 @@ pub struct LsdEbm {
     standard: Option<[Tensor; 2]>,
     /// Level that the chain starts from.
     steps: usize,
-    /// Samples drawn of each patch.
-    samples: usize,
+    draws: Draws,
     device: Device,
 }
 
@@ -69,7 +68,7 @@ impl LsdEbm {
         let _no_grad = tch::no_grad_guard();
         let standard = standard(&description.latent, &description.network, device)?;
         let always_equal = conf.steps == 0 && standard.is_some();
-        let samples = samples_of(conf.samples, always_equal)?;
+        let draws = Draws::of(conf, always_equal)?;
         let trained = description.schedule()?;
         let schedule = match &description.levels_walked {
             Some(levels) => Schedule::new(levels)?,
@@ -93,7 +92,7 @@ impl LsdEbm {
             description,
             standard,
             steps,
-            samples,
+            draws,
             device,
         })
     }
@@ -117,12 +116,13 @@ impl LsdEbm {
         let mut noise = |shape: &[i64]| drawn(rngs, shape, self.device);
         let z0 = match &self.standard {
             Some([mean, std]) => {
-                let often = posterior
-                    .mean
-                    .f_repeat_interleave_self_int(self.samples as i64, 0, None)?;
+                let often =
+                    posterior
+                        .mean
+                        .f_repeat_interleave_self_int(self.draws.samples as i64, 0, None)?;
                 often.f_sub(mean)?.f_div(std)?
             }
-            None => posterior.sampled(self.samples, &mut noise)?,
+            None => posterior.sampled(self.draws.samples, &mut noise)?,
         };
         if self.steps == 0 {
             return Ok(z0);
@@ -165,8 +165,8 @@ impl Restore for LsdEbm {
         self.device
     }
 
-    fn samples(&self) -> usize {
-        self.samples
+    fn draws(&self) -> Draws {
+        self.draws
     }
 
     fn restore(&self, masks: &Tensor, rngs: &mut [ChaCha8Rng]) -> Result<Restored, ModelError> {
@@ -175,7 +175,7 @@ impl Restore for LsdEbm {
             Some([mean, std]) => z.f_mul(std)?.f_add(mean)?,
             None => z.shallow_clone(),
         };
-        let often = masks.f_repeat_interleave_self_int(self.samples as i64, 0, None)?;
+        let often = masks.f_repeat_interleave_self_int(self.draws.samples as i64, 0, None)?;
         let logits = self.generator.forward(&latents, &often)?;
         Ok(Restored {
             latents: Some(z),

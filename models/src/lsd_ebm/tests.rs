@@ -176,6 +176,31 @@ fn what_a_configuration_asks_in_vain_is_a_conf_error() {
 }
 
 #[test]
+fn with_its_mirror_image_a_mask_s_reconstruction_does_not_depend_on_its_side() {
+    let bytes = bytes(&compact());
+    let mirrored = |mut patch: Patch| {
+        patch.mask.invert_axis(ndarray::Axis(0));
+        Patch::new(patch.mask.as_standard_layout().to_owned(), patch.affine)
+    };
+    let of = |mirror, patch: &Patch| {
+        let conf = ModelConf { mirror, ..conf(0) };
+        let mut model = LsdEbm::open(&bytes, &conf, "cpu").unwrap();
+        let made = model.reconstruct(std::slice::from_ref(patch), &[1]).unwrap();
+        Patch::new(made[0].mask.clone(), patch.affine)
+    };
+    for far in [false, true] {
+        let patch = patch(20, far);
+        let image = mirrored(patch.clone());
+        assert_eq!(of(true, &image).mask, mirrored(of(true, &patch)).mask);
+        assert_ne!(
+            of(false, &image).mask,
+            mirrored(of(false, &patch)).mask,
+            "networks have sides"
+        );
+    }
+}
+
+#[test]
 fn several_samples_are_voted_upon_and_do_not_depend_on_the_batch() {
     let bytes = bytes(&compact());
     let three = ModelConf {

@@ -157,7 +157,7 @@ impl PaperEncoder {
     /// log-variance = 1e-6 + softplus(mean), so that no standard deviation is below 1.
     pub fn forward(&self, masks: &Tensor) -> Result<Posterior, ModelError> {
         let [.., grid16] = self.blocks.forward(masks)?;
-        let features = grid16.f_flatten(1, -1)?;
+        let features = grid16.f_flatten(1, -1)?.f_to_kind(masks.kind())?;
         let mean = self.linear.forward(&features)?;
         let log_variance = match &self.log_variance {
             None => mean.f_softplus()?.f_add_scalar(1e-6)?,

@@ -68,7 +68,7 @@ impl PaperGenerator {
         for block in &self.blocks {
             grid = block.forward(&doubled(&grid)?)?;
         }
-        self.last.forward(&grid)
+        Ok(self.last.forward(&grid)?.f_to_kind(latents.kind())?)
     }
 }
 

@@ -8,12 +8,15 @@ use tch::{Device, Tensor};
 
 use crate::networks::Network;
 use crate::networks::grids::{check_shape, cut, pooled, put_back, to_array, to_tensor, window_of};
-use crate::reconstructor::ModelError;
+use crate::reconstructor::{ModelConf, ModelError};
 use crate::seed::{derive, generator};
 use crate::vote::vote;
 
 /// Most samples of one vertebra: memory grows with them.
 const SAMPLES_MOST: usize = 64;
+
+/// Axis of B×1×x×y×z that runs from left to right.
+const LEFT_RIGHT: i64 = 2;
 
 /// What a method does with the masks of one window.
 pub trait Restore {
@@ -23,8 +26,8 @@ pub trait Restore {
     /// Returns where the networks live.
     fn device(&self) -> Device;
 
-    /// Returns how many samples are drawn of each mask.
-    fn samples(&self) -> usize;
+    /// Returns how often each mask is restored.
+    fn draws(&self) -> Draws;
 
     /// Restores masks B×1×x×y×z, each as often as there are samples; a mask's samples follow one another, and
     /// each has a generator of its own.
@@ -42,23 +45,41 @@ pub struct Restored {
     pub logits: Tensor,
 }
 
-/// Refuses a number of samples that is none or too many, or several where all would be equal.
-///
-/// # Errors
-/// [`ModelError::Conf`].
-pub fn samples_of(samples: u32, always_equal: bool) -> Result<usize, ModelError> {
-    let samples = usize::try_from(samples).unwrap_or(usize::MAX);
-    if !(1..=SAMPLES_MOST).contains(&samples) {
-        return Err(ModelError::Conf(format!(
-            "model.samples: expected 1 to {SAMPLES_MOST}, found {samples}"
-        )));
+/// How often each mask is restored, and what of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Draws {
+    /// Samples drawn of each mask.
+    pub samples: usize,
+    /// Each sample is the mean of the mask's own and its mirror image's.
+    pub mirror: bool,
+}
+
+impl Draws {
+    /// Returns the draws that a configuration asks for.
+    ///
+    /// # Errors
+    /// [`ModelError::Conf`]: a number of samples that is none or too many, or several where all would be equal.
+    pub fn of(conf: &ModelConf, always_equal: bool) -> Result<Self, ModelError> {
+        let samples = usize::try_from(conf.samples).unwrap_or(usize::MAX);
+        if !(1..=SAMPLES_MOST).contains(&samples) {
+            return Err(ModelError::Conf(format!(
+                "model.samples: expected 1 to {SAMPLES_MOST}, found {samples}"
+            )));
+        }
+        if samples > 1 && always_equal {
+            return Err(ModelError::Conf(format!(
+                "model.samples: expected 1 for a method whose samples are all equal (model.steps = 0 is one), found {samples}"
+            )));
+        }
+        let mirror = conf.mirror;
+        Ok(Self { samples, mirror })
     }
-    if samples > 1 && always_equal {
-        return Err(ModelError::Conf(format!(
-            "model.samples: expected 1 for a method whose samples are all equal (model.steps = 0 is one), found {samples}"
-        )));
+
+    /// Returns those of a method that draws nothing, whatever `model.samples` says.
+    pub fn single(conf: &ModelConf) -> Self {
+        let mirror = conf.mirror;
+        Self { samples: 1, mirror }
     }
-    Ok(samples)
 }
 
 /// Restores patches by a method.
@@ -127,14 +148,18 @@ fn of_one_window(
     patches: &[(&Patch, u64, [i64; 3])],
     window: &[i64; 3],
 ) -> Result<Vec<Reconstruction>, ModelError> {
-    let samples = method.samples();
+    let Draws { samples, mirror } = method.draws();
     let masks: Vec<&Array3<u8>> = patches.iter().map(|(patch, _, _)| &patch.mask).collect();
     let mut rngs: Vec<ChaCha8Rng> = patches
         .iter()
         .flat_map(|(_, seed, _)| (0..samples).map(|sample| generator(seed_of(*seed, sample))))
         .collect();
     let input = cut(&to_tensor(&masks)?, window)?.f_to_device(method.device())?;
-    let restored = method.restore(&input, &mut rngs)?;
+    let mut restored = method.restore(&input, &mut rngs)?;
+    if mirror {
+        let image = method.restore(&input.f_flip([LEFT_RIGHT])?, &mut rngs)?;
+        restored.logits = restored.logits.f_add(&image.logits.f_flip([LEFT_RIGHT])?)?;
+    }
     let descriptors = restored.latents.as_ref().map(pooled).transpose()?;
     let voxels = restored.logits.f_gt(0.0)?.f_to_kind(tch::Kind::Uint8)?;
     let whole = put_back(&voxels, window)?.f_to_device(Device::Cpu)?;

@@ -65,7 +65,7 @@ impl PaperUnet {
         for (block, skipped) in self.up.iter().zip([grid32, grid64, grid128]) {
             grid = block.forward(&Tensor::f_cat(&[skipped, doubled(&grid)?], 1)?)?;
         }
-        self.last.forward(&grid)
+        Ok(self.last.forward(&grid)?.f_to_kind(masks.kind())?)
     }
 }
 

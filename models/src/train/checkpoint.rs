@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::description::{Description, LatentStatistics, Method};
 use crate::networks::ENERGY;
@@ -84,6 +84,15 @@ impl State {
         Ok(Self {
             networks: Trainee::new(networks)?,
             ..fresh.into_energy()
+        })
+    }
+
+    /// Returns the same state with its tensors on a device.
+    pub fn on(self, device: Device) -> Result<Self, ModelError> {
+        Ok(Self {
+            networks: self.networks.on(device)?,
+            energy: self.energy.on(device)?,
+            ..self
         })
     }
 

@@ -91,8 +91,8 @@ impl Run<'_> {
             while count < wanted {
                 let batch = next(&batches)?;
                 let masks: Vec<&Array3<u8>> = batch.iter().map(|pair| &pair.clean).collect();
-                clean.push(encode(&to_tensor(&masks)?)?);
-                degraded.push(encode(&observed(&batch, self.restorer)?)?);
+                clean.push(encode(&to_tensor(&masks)?.f_to_device(self.device)?)?);
+                degraded.push(encode(&observed(&batch, self.restorer, self.device)?)?);
                 count += batch.len();
                 let progress = clock.progress(count as u64);
                 let step = count as u64;
@@ -125,7 +125,7 @@ impl Run<'_> {
             mean: Vec::<f64>::try_from(&mean)?,
             std: Vec::<f64>::try_from(&std)?,
         };
-        let statistics = standard(&self.state.latent, &recipe.network, Device::Cpu)?;
+        let statistics = standard(&self.state.latent, &recipe.network, self.device)?;
         let Some([mean, std]) = statistics else {
             return Err(ModelError::Conf("expected latents with statistics".to_owned()));
         };
@@ -150,7 +150,7 @@ impl Run<'_> {
             .map(|_| rng.random_range(0..schedule.levels()))
             .collect();
         let mut rngs: Vec<ChaCha8Rng> = (0..fit.batch).map(|_| generator(rng.random())).collect();
-        let rows = Tensor::f_from_slice(&rows)?;
+        let rows = Tensor::f_from_slice(&rows)?.f_to_device(self.device)?;
         let z0 = bank.clean.f_index_select(0, &rows)?;
         let observed = bank.degraded.f_index_select(0, &rows)?;
 
@@ -162,7 +162,7 @@ impl Run<'_> {
             walk: &self.recipe.walk,
         };
         let shape = z0.size();
-        let mut noise = |shape: &[i64]| drawn(&mut rngs, shape, Device::Cpu);
+        let mut noise = |shape: &[i64]| drawn(&mut rngs, shape, self.device);
         let z = chain.diffused(&z0, &levels, &noise(&shape)?)?;
         let above = chain.one_up(&z, &levels, &noise(&shape)?)?;
         let negative = chain.walked(&above, &levels, &observed, &mut noise)?;
@@ -172,7 +172,7 @@ impl Run<'_> {
         let weights = self.state.energy.in_training();
         let trained = network(&weights, self.recipe, schedule)?;
         let numbers: Vec<i64> = levels.iter().map(|level| *level as i64).collect();
-        let numbers = Tensor::f_from_slice(&numbers)?;
+        let numbers = Tensor::f_from_slice(&numbers)?.f_to_device(self.device)?;
         let energy_positive = trained.forward(&positive, &numbers, &observed)?;
         let energy_negative = trained.forward(&negative, &numbers, &observed)?;
         let contrast = energy_positive.f_sub(&energy_negative)?;
@@ -213,8 +213,8 @@ impl Run<'_> {
 }
 
 /// Returns what the chain will start from: degraded masks, restored where a pair says so.
-fn observed(pairs: &[Pair], restorer: Option<&Unet>) -> Result<Tensor, ModelError> {
-    Ok(Batch::of(pairs)?.restored(pairs, restorer)?.observed)
+fn observed(pairs: &[Pair], restorer: Option<&Unet>, device: Device) -> Result<Tensor, ModelError> {
+    Ok(Batch::of(pairs, device)?.restored(pairs, restorer)?.observed)
 }
 
 fn network(tensors: &Tensors, recipe: &Recipe, schedule: &Schedule) -> Result<Energy, ModelError> {

@@ -44,8 +44,11 @@ pub struct Batch {
 
 impl Batch {
     /// Stacks pairs.
-    pub fn of(pairs: &[Pair]) -> Result<Self, ModelError> {
-        let stacked = |get: fn(&Pair) -> &Array3<u8>| to_tensor(&pairs.iter().map(get).collect::<Vec<_>>());
+    pub fn of(pairs: &[Pair], device: Device) -> Result<Self, ModelError> {
+        let stacked = |get: fn(&Pair) -> &Array3<u8>| -> Result<Tensor, ModelError> {
+            let masks: Vec<_> = pairs.iter().map(get).collect();
+            Ok(to_tensor(&masks)?.f_to_device(device)?)
+        };
         Ok(Self {
             seen: stacked(|pair| &pair.seen)?,
             observed: stacked(|pair| &pair.observed)?,
@@ -64,7 +67,7 @@ impl Batch {
             return Ok(self);
         };
         let _no_grad = tch::no_grad_guard();
-        let rows = Tensor::f_from_slice(&rows)?;
+        let rows = Tensor::f_from_slice(&rows)?.f_to_device(self.seen.device())?;
         let masks = unet.forward(&self.seen.f_index_select(0, &rows)?)?;
         let masks = masks.f_gt(0.0)?.f_to_kind(Kind::Float)?;
         self.seen = self.seen.f_index_copy(0, &rows, &masks)?;
@@ -121,7 +124,7 @@ impl Run<'_> {
         let mut figures: Vec<(&'static str, f64)> = Vec::new();
         for part in 0..batches {
             let pairs = next()?;
-            let batch = Batch::of(&pairs)?.restored(&pairs, self.restorer)?;
+            let batch = Batch::of(&pairs, self.device)?.restored(&pairs, self.restorer)?;
             let losses = self.losses(&batch, derive(recipe.seed, &format!("step {step} part {part}")))?;
             let mut of_this = vec![self.state.networks.gradients(&losses.networks.total)?];
             let mut told = losses.networks.figures;
@@ -206,17 +209,20 @@ pub fn noise_of(seed: u64, masks: &Tensor) -> impl FnMut(&[i64]) -> Result<Tenso
     let mut rngs: Vec<ChaCha8Rng> = (0..count)
         .map(|slot| generator(derive(seed, &slot.to_string())))
         .collect();
-    move |shape: &[i64]| drawn(&mut rngs, shape, Device::Cpu)
+    let device = masks.device();
+    move |shape: &[i64]| drawn(&mut rngs, shape, device)
 }
 
 /// Returns parameters under training.
 pub fn stored<'a>(tensors: &'a Tensors, prefix: &'a str, recipe: &Recipe) -> Stored<'a> {
-    let kind = tensors.values().next().map_or(Kind::Float, Tensor::kind);
+    let first = tensors.values().next();
+    let kind = first.map_or(Kind::Float, Tensor::kind);
+    let device = first.map_or(Device::Cpu, Tensor::device);
     Stored {
         kind,
         compute: if recipe.half { Kind::BFloat16 } else { kind },
         training: true,
-        ..Stored::on(tensors, prefix, Device::Cpu)
+        ..Stored::on(tensors, prefix, device)
     }
 }
 

@@ -81,7 +81,7 @@ pub fn lsd_ebm_losses(
     let next_levels: Vec<usize> = levels.iter().map(|level| level + 1).collect();
     let shrink = picked(&contrast.schedule.a_prev, &next_levels, &z)?;
     let numbers: Vec<i64> = levels.iter().map(|level| *level as i64).collect();
-    let numbers = Tensor::f_from_slice(&numbers)?;
+    let numbers = Tensor::f_from_slice(&numbers)?.f_to_device(z.device())?;
     let energy = |latent: &Tensor| contrast.trained.forward(&latent.f_mul(&shrink)?, &numbers, &z0);
     let apart = energy(&z)?.f_sub(&energy(&walked)?)?;
     // B×1×1×1 times B gives B×B in the authors' code: the weight is no longer the sample's own

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 
 use crate::description::{Description, Method};
-use crate::networks::device::set_threads;
+use crate::networks::device::{device, set_threads};
 use crate::networks::layers::Stored;
 use crate::networks::unet::Unet;
 use crate::networks::{ENERGY, UNET};
@@ -141,7 +141,7 @@ pub struct Job<'a> {
 ///
 /// # Errors
 /// [`ModelError::Conf`] for a recipe that cannot be, [`ModelError::Weights`] for bytes that are no checkpoint of this
-/// recipe's networks, [`ModelError::NotFinite`] where training runs away.
+/// recipe's networks, [`ModelError::Device`] for a device that is not there, [`ModelError::NotFinite`] where training runs away.
 pub fn train(
     job: &Job<'_>,
     resume: Option<&[u8]>,
@@ -155,7 +155,11 @@ pub fn train(
         ));
     }
     set_threads(recipe.threads);
-    let restorer = job.restorer.map(|bytes| restorer(bytes, recipe)).transpose()?;
+    let device = device(&recipe.device)?;
+    let restorer = job
+        .restorer
+        .map(|bytes| restorer(bytes, recipe, device))
+        .transpose()?;
     if restorer.is_none() && recipe.restored > 0.0 {
         return Err(ModelError::Conf(
             "train.recipe.restored: expected weights of a ReconNet in train.restorer, found none".to_owned(),
@@ -166,8 +170,10 @@ pub fn train(
         (None, Some(bytes)) => State::start_with(bytes, recipe)?,
         (None, None) => State::start(recipe)?,
     };
+    let state = state.on(device)?;
     let mut run = Run {
         recipe,
+        device,
         masks: job.masks,
         validation: job.validation,
         measure: job.measure,
@@ -201,13 +207,13 @@ pub fn train(
 }
 
 /// Builds the network that restores masks before they are seen, in the kind that the training computes in.
-fn restorer(bytes: &[u8], recipe: &Recipe) -> Result<Unet, ModelError> {
+fn restorer(bytes: &[u8], recipe: &Recipe, device: Device) -> Result<Unet, ModelError> {
     let weights = read(bytes)?;
     let description = Description::of(Method::ReconNet, &weights.metadata)?;
     let compute = if recipe.half { Kind::BFloat16 } else { Kind::Float };
     let mut parameters = Stored {
         compute,
-        ..Stored::on(&weights.tensors, UNET, Device::Cpu)
+        ..Stored::on(&weights.tensors, UNET, device)
     };
     Unet::new(&mut parameters, &description.network)
 }

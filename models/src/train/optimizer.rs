@@ -1,7 +1,7 @@
 //! AdamW with state that can be stored (tch's own optimizers keep theirs to themselves), and the running mean
 //! of the weights.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::networks::layers::STATISTICS;
 use crate::reconstructor::ModelError;
@@ -66,6 +66,22 @@ impl Trainee {
             step: 0,
             taken: 0,
         }
+    }
+
+    /// Returns the same trainee with its tensors on a device.
+    pub fn on(mut self, device: Device) -> Result<Self, ModelError> {
+        let parts = [
+            &mut self.weights,
+            &mut self.mean,
+            &mut self.first,
+            &mut self.second,
+            &mut self.statistics,
+        ];
+        for tensor in parts.into_iter().flat_map(Tensors::values_mut) {
+            *tensor = tensor.f_detach()?.f_to_device(device)?;
+        }
+        self.require_gradients()?;
+        Ok(self)
     }
 
     /// Marks the weights as what gradients are wanted of.

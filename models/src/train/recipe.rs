@@ -40,9 +40,12 @@ pub struct Recipe {
     pub version: String,
     /// Seed of everything random; weights are equal for equal seeds, steps and threads.
     pub seed: u64,
+    /// Where to train: `cpu` or `cuda:<number>`. Samples are prepared on the CPU.
+    pub device: String,
     /// Threads of the tensor operations; one more prepares samples.
     pub threads: usize,
-    /// Compute convolutions in bfloat16: twice as fast on CPUs that have it, much slower on others.
+    /// Compute convolutions in bfloat16: twice as fast on CPUs that have it, much slower on others; on a GPU mixed
+    /// precision.
     pub half: bool,
     /// Store the finished weights in 16 bits.
     pub store_half: bool,
@@ -231,9 +234,6 @@ impl Recipe {
                 self.informed, self.restored
             ));
         }
-        if self.half && matches!(self.network, Network::Paper(_)) {
-            return wrong("half: expected false for the paper's networks, found true".to_owned());
-        }
         let of_size = matches!(
             (&self.network, self.size),
             (Network::Paper(_), Size::Paper) | (Network::Compact(_), Size::Compact)
@@ -271,6 +271,7 @@ struct Written {
     size: Size,
     version: String,
     seed: u64,
+    device: String,
     threads: usize,
     half: bool,
     store_half: bool,
@@ -396,7 +397,6 @@ mod tests {
             r#"{"fit": {"batch": 0}}"#,
             r#"{"levels": {"paper": 1}}"#,
             r#"{"informed": 0.7, "restored": 0.7}"#,
-            r#"{"preset": "paper-code", "half": true}"#,
         ] {
             assert!(
                 matches!(read(text).unwrap().check(), Err(ModelError::Conf(_))),

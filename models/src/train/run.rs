@@ -18,6 +18,8 @@ const GUARDED_MOST: u32 = 10;
 pub struct Run<'a> {
     /// How.
     pub recipe: &'a Recipe,
+    /// Where.
+    pub device: Device,
     /// Masks to train on.
     pub masks: &'a [TrainingMask],
     /// Masks to try the model on.
@@ -159,7 +161,7 @@ impl Run<'_> {
         };
         let tensors = self.state.kept();
         let description = self.recipe.description(self.state.latent.clone());
-        let mut model = built(&tensors, description, &conf, Device::Cpu)?;
+        let mut model = built(&tensors, description, &conf, self.device)?;
         self.last = validate(model.as_mut(), self.validation, self.measure)?;
         let step = self.state.step();
         Ok((self.on_event)(Event::Validated {

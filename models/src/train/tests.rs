@@ -169,6 +169,40 @@ fn the_paper_s_sizes_train_under_both_presets() {
 }
 
 #[test]
+fn half_precision_gives_the_paper_s_networks_nearly_the_same_loss() {
+    let loss = |half| {
+        let mut recipe = at_paper_size(Method::Vae, Preset::PaperCode, 1);
+        recipe.half = half;
+        let masks = masks();
+        let mut found = None;
+        let trained = train(&job(&masks, &recipe), None, &mut |event| {
+            if let Event::Step { figures, .. } = event {
+                found = figures
+                    .iter()
+                    .find(|(name, _)| *name == "cross_entropy_sum")
+                    .map(|(_, loss)| *loss);
+            }
+            ControlFlow::Continue(())
+        });
+        opens(Method::Vae, trained.unwrap().weights);
+        found.expect("a loss")
+    };
+    let (half, single) = (loss(true), loss(false));
+    // bfloat16 keeps eight bits
+    assert!((half / single - 1.0).abs() < 1.0 / 256.0, "{half} and {single}");
+    assert_ne!(half, single, "one of them computed in half precision");
+}
+
+#[test]
+fn a_device_that_is_not_there_is_refused_before_the_first_step() {
+    let mut recipe = compact();
+    recipe.device = "cuda:4096".to_owned();
+    let masks = masks();
+    let refused = train(&job(&masks, &recipe), None, &mut |_| panic!("no step is made"));
+    assert!(matches!(refused, Err(ModelError::Device(_))));
+}
+
+#[test]
 fn accumulated_batches_make_one_step() {
     let mut recipe = tiny(Method::ReconNet, Preset::Corrected, Size::Compact);
     recipe.fit.accumulate = 2;

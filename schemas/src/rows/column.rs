@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::builder::{
     FixedSizeListBuilder, Float32Builder, Float64Builder, ListBuilder, StringBuilder,
 };
-use arrow_array::{ArrayRef, Float64Array, StringArray, UInt32Array, UInt64Array};
+use arrow_array::{ArrayRef, BooleanArray, Float64Array, StringArray, UInt32Array, UInt64Array};
 use arrow_schema::Field;
 
 use super::DESCRIPTION_KEY;
@@ -74,6 +74,16 @@ pub(super) fn texts<R: 'static>(
         }
         Arc::new(builder.finish()) as ArrayRef
     };
+    Column::new(name, description, Box::new(fill))
+}
+
+/// Yes or no.
+pub(super) fn flag<R: 'static>(
+    name: &str,
+    description: &str,
+    get: impl Fn(&R) -> Option<bool> + 'static,
+) -> Column<R> {
+    let fill = move |rows: &[R]| Arc::new(rows.iter().map(&get).collect::<BooleanArray>()) as ArrayRef;
     Column::new(name, description, Box::new(fill))
 }
 

@@ -1,10 +1,13 @@
 //! Table `comparison`: one row a method and vertebra.
 
+use std::sync::Arc;
+
 use super::Row;
-use super::column::{Column, count, real, text, texts, wide};
+use super::column::{Column, real, text, texts, wide};
+use super::metrics::metrics;
+use super::model::{agreement, model};
 use super::registered::registered;
-use super::vertebrae::METRIC_MEANINGS;
-use crate::vertebra::{METRIC_NAMES, Registered, SampleSpread, Scores};
+use crate::vertebra::{ModelIdentity, Registered, SampleSpread, Scores};
 
 /// What one method made of one vertebra, against its reference.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,11 +18,7 @@ use crate::vertebra::{METRIC_NAMES, Registered, SampleSpread, Scores};
 pub struct ComparisonRow {
     pub comparison: String,
     pub method: String,
-    pub chain: Vec<String>,
-    pub model_version: String,
-    pub weights_sha256: String,
-    pub steps: u32,
-    pub samples: u32,
+    pub model: Arc<ModelIdentity>,
     pub case_id: String,
     pub person: String,
     pub level: &'static str,
@@ -56,28 +55,15 @@ impl Row for ComparisonRow {
                 |row: &Self| Some(&row.comparison),
             )
             .required(),
-            text("method", "name of the method in the configuration", |row: &Self| {
-                Some(&row.method)
-            })
-            .required(),
-            texts("chain", "models it went through, in order", |row: &Self| {
-                row.chain.iter().map(String::as_str).collect()
-            })
-            .required(),
             text(
-                "model_version",
-                "version of the weights; none for a method without",
-                |row: &Self| Some(&row.model_version),
+                "method",
+                "name of the method in the configuration",
+                |row: &Self| Some(&row.method),
             )
             .required(),
-            text(
-                "weights_sha256",
-                "SHA-256 of the weights; empty for a method without",
-                |row: &Self| Some(&row.weights_sha256),
-            )
-            .required(),
-            count("steps", "diffusion levels walked", |row: &Self| Some(row.steps)).required(),
-            count("samples", "samples drawn", |row: &Self| Some(row.samples)).required(),
+        ];
+        columns.extend(model(|row: &Self| &row.model));
+        columns.extend([
             text("case_id", "pseudonym of the case", |row: &Self| {
                 Some(&row.case_id)
             })
@@ -133,37 +119,18 @@ impl Row for ComparisonRow {
                 |row: &Self| Some(row.reference_volume_mm3),
             )
             .required(),
-        ];
-        for (index, (name, meaning)) in METRIC_NAMES.into_iter().zip(METRIC_MEANINGS).enumerate() {
-            let description = format!("input against reference: {meaning}");
-            let get = move |row: &Self| row.input[index];
-            columns.push(real(format!("input_{name}"), description, get));
-        }
-        for (index, (name, meaning)) in METRIC_NAMES.into_iter().zip(METRIC_MEANINGS).enumerate() {
-            let description = format!("reconstruction against reference: {meaning}");
-            let get = move |row: &Self| row.recon.and_then(|scores| scores[index]);
-            columns.push(real(format!("recon_{name}"), description, get));
-        }
+        ]);
+        columns.extend(metrics("input", "input against reference", |row: &Self| {
+            Some(row.input)
+        }));
+        columns.extend(metrics(
+            "recon",
+            "reconstruction against reference",
+            |row: &Self| row.recon,
+        ));
         columns.extend(registered(|row: &Self| row.registered));
-        let spread = |name: &str, description: &str, get: fn(&SampleSpread) -> f64| {
-            real(name, description, move |row: &Self| row.spread.as_ref().map(get))
-        };
+        columns.extend(agreement(|row: &Self| row.spread.as_ref()));
         columns.extend([
-            spread(
-                "samples_agreement",
-                "mean share of samples on the winning side, over the voxels that any claims; null for one sample",
-                |spread| spread.agreement,
-            ),
-            spread(
-                "samples_volume_sd_mm3",
-                "standard deviation of the samples' volumes; null for one sample",
-                |spread| spread.volume_sd_mm3,
-            ),
-            spread(
-                "samples_dsc",
-                "mean Dice coefficient over all pairs of samples; null for one sample",
-                |spread| spread.pairwise_dsc,
-            ),
             real(
                 "seconds",
                 "circumstance: wall time of the reconstruction, one vertebra alone",

@@ -1,20 +1,16 @@
 //! Columns of a registration, equal in every table that has them.
 
 use super::column::{Column, real};
-use super::vertebrae::METRIC_MEANINGS;
-use crate::vertebra::{METRIC_NAMES, Registered};
+use super::metrics::metrics;
+use crate::vertebra::Registered;
 
 /// Returns the metrics after the registration, then its turns and its way; all null where `get` gives none.
 pub(super) fn registered<R: 'static>(get: fn(&R) -> Option<Registered>) -> Vec<Column<R>> {
-    let mut columns = Vec::new();
-    for (index, (name, meaning)) in METRIC_NAMES.into_iter().zip(METRIC_MEANINGS).enumerate() {
-        let description = format!(
-            "reconstruction moved rigidly onto the reference, optimistic since fitted to it; null unless asked for: \
-             {meaning}"
-        );
-        let score = move |row: &R| get(row).and_then(|moved| moved.scores[index]);
-        columns.push(real(format!("registered_{name}"), description, score));
-    }
+    let mut columns = metrics(
+        "registered",
+        "reconstruction moved rigidly onto the reference, optimistic since fitted to it; null unless asked for",
+        move |row: &R| get(row).map(|moved| moved.scores),
+    );
     for (axis, letter) in ["x", "y", "z"].into_iter().enumerate() {
         let name = format!("register_rotation_degrees_{letter}");
         let description = format!(

@@ -1,9 +1,13 @@
 //! Table `vertebrae`: one row a vertebra found.
 
+use std::sync::Arc;
+
 use super::Row;
 use super::column::{Column, count, descriptor, real, reals, text, texts, wide};
+use super::metrics::metrics;
+use super::model::{agreement, model};
 use super::registered::registered;
-use crate::vertebra::{LATENT_LENGTH, METRIC_NAMES, Registered, SampleSpread, Scores};
+use crate::vertebra::{LATENT_LENGTH, ModelIdentity, Registered, SampleSpread, Scores};
 
 /// One vertebra of one case.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,11 +25,7 @@ pub struct VertebraRow {
     pub kind: Option<&'static str>,
     pub reason: Option<&'static str>,
     pub message: Option<String>,
-    pub chain: Vec<String>,
-    pub model_version: String,
-    pub weights_sha256: String,
-    pub steps: u32,
-    pub samples: u32,
+    pub model: Arc<ModelIdentity>,
     pub seed: u64,
     pub centre_mm: [f64; 3],
     pub affine: [f64; 16],
@@ -43,21 +43,6 @@ pub struct VertebraRow {
     pub reconstruct_ms: f64,
     pub batch: u32,
 }
-
-/// What each metric is, in the order of [`METRIC_NAMES`].
-pub(super) const METRIC_MEANINGS: [&str; METRIC_NAMES.len()] = [
-    "Dice coefficient (paper Eq. 18)",
-    "volumetric similarity (paper Eq. 19)",
-    "sensitivity TP/(TP+FN) (paper Eq. 20)",
-    "specificity TN/(TN+FP) (paper Eq. 21)",
-    "positive predictive value TP/(TP+FP)",
-    "negative predictive value TN/(TN+FN)",
-    "normalised mutual information, arithmetic mean (paper Eq. 22)",
-    "Cohen's kappa (paper Eq. 23)",
-    "Jaccard index",
-    "95th percentile Hausdorff distance, larger of both directions, mm",
-    "average symmetric surface distance, both directions pooled, mm",
-];
 
 impl Row for VertebraRow {
     const TABLE: &'static str = "vertebrae";
@@ -98,31 +83,14 @@ impl Row for VertebraRow {
             text("message", "what was expected and what was found", |row: &Self| {
                 row.message.as_deref()
             }),
-            texts("chain", "models it went through, in order", |row: &Self| {
-                row.chain.iter().map(String::as_str).collect()
-            })
-            .required(),
-            text(
-                "model_version",
-                "version of the weights; none for a method without",
-                |row: &Self| Some(&row.model_version),
-            )
-            .required(),
-            text(
-                "weights_sha256",
-                "SHA-256 of the weights; empty for a method without",
-                |row: &Self| Some(&row.weights_sha256),
-            )
-            .required(),
-            count("steps", "diffusion levels walked", |row: &Self| Some(row.steps)).required(),
-            count("samples", "samples drawn", |row: &Self| Some(row.samples)).required(),
-            wide(
-                "seed",
-                "seed of its chain: from the run's seed, case and level",
-                |row: &Self| Some(row.seed),
-            )
-            .required(),
         ];
+        columns.extend(model(|row: &Self| &row.model));
+        columns.extend([wide(
+            "seed",
+            "seed of its chain: from the run's seed, case and level",
+            |row: &Self| Some(row.seed),
+        )
+        .required()]);
         for (axis, letter) in ["x", "y", "z"].into_iter().enumerate() {
             let description = format!("centre of the label's bounding box along {letter}, RAS mm");
             let name = format!("centre_{letter}_mm");
@@ -170,37 +138,16 @@ impl Row for VertebraRow {
             )
             .required(),
         ]);
-        for (index, (name, meaning)) in METRIC_NAMES.into_iter().zip(METRIC_MEANINGS).enumerate() {
-            let description = format!("input against reference: {meaning}");
-            let get = move |row: &Self| row.input.and_then(|scores| scores[index]);
-            columns.push(real(format!("input_{name}"), description, get));
-        }
-        for (index, (name, meaning)) in METRIC_NAMES.into_iter().zip(METRIC_MEANINGS).enumerate() {
-            let description = format!("reconstruction against reference: {meaning}");
-            let get = move |row: &Self| row.recon.and_then(|scores| scores[index]);
-            columns.push(real(format!("recon_{name}"), description, get));
-        }
+        columns.extend(metrics("input", "input against reference", |row: &Self| {
+            row.input
+        }));
+        columns.extend(metrics(
+            "recon",
+            "reconstruction against reference",
+            |row: &Self| row.recon,
+        ));
         columns.extend(registered(|row: &Self| row.registered));
-        let spread = |name: &str, description: &str, get: fn(&SampleSpread) -> f64| {
-            real(name, description, move |row: &Self| row.spread.as_ref().map(get))
-        };
-        columns.extend([
-            spread(
-                "samples_agreement",
-                "mean share of samples on the winning side, over the voxels that any claims; null for one sample",
-                |spread| spread.agreement,
-            ),
-            spread(
-                "samples_volume_sd_mm3",
-                "standard deviation of the samples' volumes; null for one sample",
-                |spread| spread.volume_sd_mm3,
-            ),
-            spread(
-                "samples_dsc",
-                "mean Dice coefficient over all pairs of samples; null for one sample",
-                |spread| spread.pairwise_dsc,
-            ),
-        ]);
+        columns.extend(agreement(|row: &Self| row.spread.as_ref()));
         columns.extend([
             descriptor(
                 "latent",

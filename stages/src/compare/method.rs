@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use models::seed::derive;
@@ -24,7 +25,7 @@ pub struct Method {
     /// As configured.
     pub conf: MethodConf,
     /// Its models and their weights.
-    pub identity: ModelIdentity,
+    pub identity: Arc<ModelIdentity>,
     /// One a subject, in their order.
     pub rows: Vec<ComparisonRow>,
     /// Reconstructions of [`Plan::shown`], in that order; `None` where there is none.
@@ -86,7 +87,7 @@ pub fn try_method(
     let mut worker = Worker { open, chain: None };
     let mut method = Method {
         conf: conf.clone(),
-        identity: identity.clone(),
+        identity: Arc::new(identity.clone()),
         rows: Vec::with_capacity(subjects.len()),
         shown: vec![None; plan.shown.len()],
         traces: Vec::new(),

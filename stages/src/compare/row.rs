@@ -1,5 +1,7 @@
 //! What one method made of one vertebra, measured.
 
+use std::sync::Arc;
+
 use schemas::rows::ComparisonRow;
 use schemas::{Flag, Reconstruction};
 
@@ -33,15 +35,10 @@ pub(super) fn row(method: &Method, subject: &Subject, attempt: &Attempt, plan: P
     if registered.as_ref().is_some_and(|moved| moved.is_at_limit) {
         flags.insert(Flag::RegistrationAtLimit);
     }
-    let identity = &method.identity;
     ComparisonRow {
         comparison: plan.key.to_owned(),
         method: method.conf.name.clone(),
-        chain: identity.chain.clone(),
-        model_version: identity.model_version.clone(),
-        weights_sha256: identity.weights_sha256.clone(),
-        steps: identity.steps,
-        samples: identity.samples,
+        model: Arc::clone(&method.identity),
         case_id: subject.case_id.clone(),
         person: subject.person.clone(),
         level: subject.level.as_str(),

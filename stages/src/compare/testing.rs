@@ -80,7 +80,9 @@ pub fn identity(name: &str) -> ModelIdentity {
         model_version: "none".to_owned(),
         weights_sha256: String::new(),
         steps: 1,
+        sampler: "trained",
         samples: 1,
+        mirror: false,
     }
 }
 

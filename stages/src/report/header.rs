@@ -94,6 +94,7 @@ pub fn header(comparison: &Comparison) -> String {
             "chain",
             "steps",
             "samples",
+            "mirror",
             "version",
             "weights, SHA-256",
         ],
@@ -106,6 +107,7 @@ pub fn header(comparison: &Comparison) -> String {
             identity.chain.join(" → "),
             identity.steps.to_string(),
             identity.samples.to_string(),
+            if identity.mirror { "yes" } else { NONE }.to_owned(),
             identity.model_version.clone(),
             if hash.is_empty() {
                 NONE.to_owned()

@@ -39,6 +39,7 @@ impl Recipe {
             size,
             version,
             seed: 0,
+            device: "cpu".to_owned(),
             threads: 2,
             half: !paper_code && size == Size::Compact,
             store_half: !paper_code,
