@@ -303,6 +303,7 @@ fn check_keys(table: &Table) -> Result<()> {
 fn known_keys() -> Result<Vec<String>> {
     let mut outspoken = Conf::default();
     outspoken.model.sampler = Sampler::Langevin;
+    outspoken.model.mirror = true;
     let table = Table::try_from(outspoken).context("the defaults")?;
     let mut known = Vec::new();
     keys(&table, "", &mut known);

@@ -214,6 +214,14 @@ pub async fn open_models(
 
 /// Reads the weights that a model's configuration names, but for the shipped ones.
 async fn weights(key: &str, model: &ModelConf, stores: &Stores) -> Result<LoadedWeights, RunEnd> {
+    if let Weights::Each(places) = &model.weights
+        && let Some(name) = places.keys().find(|name| !model.chain.contains(name))
+    {
+        return Err(RunEnd::Conf(format!(
+            "{key}.weights: expected names of the chain {}, found {name}",
+            model.chain.join(", ")
+        )));
+    }
     let mut loaded = LoadedWeights::new();
     for name in &model.chain {
         let Some(text) = model.weights.of(name) else {

@@ -43,7 +43,7 @@ fn opens(name: &str, model: fn() -> Box<dyn Reconstructor>) -> Arc<Open> {
         model_version: "none".to_owned(),
         weights_sha256: String::new(),
         steps: 0,
-        sampler: "trained",
+        sampler: None,
         samples: 1,
         mirror: false,
     };

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::lebm::Short;
 use crate::lsd_ebm::schedule::{Levels, Schedule};
 use crate::lsd_ebm::walk::Walk;
-use crate::networks::Network;
+use crate::networks::{Network, Time};
 use crate::reconstructor::ModelError;
 
 /// Key of the description, as JSON, in the weights' `__metadata__`. One key only, so that equal weights are
@@ -183,15 +183,23 @@ impl Description {
         self.network.check()?;
         match self.method {
             Method::LsdEbm => {
-                self.schedule()?;
-                if self.walk()?.steps == 0 {
-                    return Err(ModelError::Weights(
-                        "expected at least one Langevin step a level, found 0".to_owned(),
-                    ));
+                let trained = self.schedule()?.levels();
+                steps_within(self.walk()?.steps)?;
+                // a raw number tells any level; a table ends with the last one trained
+                let any = matches!(&self.network, Network::Paper(size) if size.time == Time::Raw);
+                if let Some(levels) = &self.levels_walked
+                    && Schedule::new(levels)?.levels() > trained
+                    && !any
+                {
+                    return Err(ModelError::Weights(format!(
+                        "expected at most the {trained} levels trained to be walked, found more"
+                    )));
                 }
             }
             Method::Lebm => {
-                self.short()?;
+                let short = self.short()?;
+                steps_within(short.posterior_steps)?;
+                steps_within(short.prior_steps)?;
             }
             Method::Vae | Method::ReconNet => {}
         }
@@ -212,4 +220,17 @@ impl Description {
         }
         Ok(())
     }
+}
+
+/// Most Langevin steps of one level or chain: three times the paper's would be 900.
+const STEPS_MOST: usize = 10_000;
+
+/// Refuses no step at all, and so many that a vertebra would take hours.
+fn steps_within(steps: usize) -> Result<(), ModelError> {
+    if (1..=STEPS_MOST).contains(&steps) {
+        return Ok(());
+    }
+    Err(ModelError::Weights(format!(
+        "expected 1 to {STEPS_MOST} Langevin steps, found {steps}"
+    )))
 }

@@ -144,7 +144,8 @@ pub enum ModelError {
     Exhausted(String),
     /// The Langevin chain left the finite numbers.
     #[error(
-        "the Langevin chain diverged at level {level}: expected finite latents below {bound}, found {found}"
+        "the Langevin chain diverged at level {level}: expected finite latents below {bound}, found {found}; its step is \
+         {step:.3e}, at most stable below {stable:.3e}"
     )]
     Diverged {
         /// Diffusion level.
@@ -153,6 +154,11 @@ pub enum ModelError {
         bound: f64,
         /// Largest magnitude found (NaN included).
         found: f64,
+        /// Step size λ of the chain.
+        step: f64,
+        /// Step size from which on it diverges whatever the energy: 4σ² of the level above, 4 for LEBM. A curved energy
+        /// needs smaller ones.
+        stable: f64,
     },
     /// Training came upon gradients that are no numbers, step after step.
     #[error("training: expected a finite gradient, found none in {steps} steps up to step {step}")]
@@ -275,12 +281,13 @@ pub fn open(conf: &ModelConf, weights: &LoadedWeights, device: &str) -> Result<C
     if versions.is_empty() {
         versions.push("none".to_owned());
     }
+    let walks = conf.chain.iter().any(|name| name == "lsd_ebm");
     let identity = ModelIdentity {
         chain: conf.chain.clone(),
         model_version: versions.join("+"),
         weights_sha256: hashes.join("+"),
-        steps: conf.steps,
-        sampler: conf.sampler.as_str(),
+        steps: if walks { conf.steps } else { 0 },
+        sampler: walks.then(|| conf.sampler.as_str()),
         samples: conf.samples,
         mirror: conf.mirror,
     };
@@ -363,7 +370,8 @@ impl Reconstructor for Chain {
             let first = made.into_iter().next().ok_or_else(|| {
                 ModelError::Contract("expected a reconstruction of the patch, found none".to_owned())
             })?;
-            patch.mask = first.mask;
+            // without slices, as in `reconstruct`
+            patch = Patch::new(first.mask, patch.affine);
         }
         last.trace(&patch, seed)
     }
@@ -406,7 +414,7 @@ mod tests {
             model_version: "none".to_owned(),
             weights_sha256: String::new(),
             steps: 0,
-            sampler: "trained",
+            sampler: None,
             samples: 1,
             mirror: false,
         };

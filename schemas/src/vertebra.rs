@@ -181,10 +181,10 @@ pub struct ModelIdentity {
     pub model_version: String,
     /// SHA-256 of the weights of the chain in hex; empty for methods without weights.
     pub weights_sha256: String,
-    /// Diffusion levels walked.
+    /// Diffusion levels walked; 0 for a chain that has none.
     pub steps: u32,
-    /// How a level is walked, by its name in the configuration.
-    pub sampler: &'static str,
+    /// How a level is walked, by its name in the configuration; `None` for a chain that has none.
+    pub sampler: Option<&'static str>,
     /// Samples drawn per vertebra.
     pub samples: u32,
     /// Each sample is the mean of what is made of the mask and of its mirror image.

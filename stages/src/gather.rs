@@ -1,7 +1,9 @@
 //! Brings the cases of a manifest into their cubes outside the flow: for verbs that need every vertebra at once.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use schemas::{Cropped, Fault, Listed, Outcome};
 
 use crate::crop::{Crop, CropConf};
@@ -51,7 +53,10 @@ pub async fn gather(
         if !is_wanted(&case.body.origin.person) {
             continue;
         }
-        match cut(&fetch, &decode, &crop, case.body).await {
+        // as in the flow: a mistake of ours costs the case, and its words went to stderr
+        let cut = AssertUnwindSafe(cut(&fetch, &decode, &crop, case.body));
+        let cut = cut.catch_unwind().await;
+        match cut.unwrap_or_else(|_| Err(Fault::bug("panic", "panicked on this case"))) {
             Ok(cropped) => gathered.cases.push(cropped),
             Err(fault) => gathered.failed.push((case.id.to_string(), fault)),
         }

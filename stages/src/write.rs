@@ -266,7 +266,7 @@ mod tests {
                 model_version: "none".to_owned(),
                 weights_sha256: String::new(),
                 steps: 1,
-                sampler: "trained",
+                sampler: None,
                 samples,
                 mirror: false,
             }),

@@ -74,6 +74,7 @@ impl Lebm {
             generator: &self.generator,
             energy: &self.energy,
             short: &self.short,
+            shared_by: 1,
         };
         let shape = latent_shape(&self.description.network, masks)?;
         let mut noise = |shape: &[i64]| drawn(rngs, shape, self.device);

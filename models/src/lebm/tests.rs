@@ -58,6 +58,7 @@ fn chains_equal_the_golden_ones() {
                 generator: &generator,
                 energy: &energy,
                 short: &short,
+                shared_by: 2,
             };
             let mut seen = Vec::new();
             let mut watch = |z: &Tensor| {

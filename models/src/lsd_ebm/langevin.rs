@@ -132,7 +132,16 @@ impl Chain<'_> {
                 y = y.f_add(&spread.f_mul(&noise(&shape)?)?)?;
             }
         }
-        check(&y, levels)?;
+        // the quadratic about z_{t+1} alone lets y grow from λ = 4σ²_{t+1} on: named for the level with the least room
+        let room = |level: &usize| {
+            sigma_squared
+                .get(level + 1)
+                .map_or(0.0, |variance| 4.0 * variance)
+        };
+        let narrowest = levels.iter().min_by(|a, b| room(a).total_cmp(&room(b)));
+        let level = narrowest.copied().unwrap_or_default();
+        let step = step_sizes.get(level + 1).copied().unwrap_or_default();
+        check(&y, level, step, room(&level))?;
         Ok(y)
     }
 
@@ -181,21 +190,23 @@ fn above(levels: &[usize]) -> Vec<usize> {
     levels.iter().map(|level| level + 1).collect()
 }
 
-/// Refuses latents that left the finite numbers, or are on their way.
+/// Refuses latents that left the finite numbers, or are on their way, at a level walked with a step whose chain is
+/// stable below a bound.
 ///
 /// # Errors
-/// [`ModelError::Diverged`], with the highest of the levels.
-pub fn check(y: &Tensor, levels: &[usize]) -> Result<(), ModelError> {
+/// [`ModelError::Diverged`].
+pub fn check(y: &Tensor, level: usize, step: f64, stable: f64) -> Result<(), ModelError> {
     let largest = y.f_abs()?.f_max()?.f_to_kind(Kind::Double)?.f_double_value(&[])?;
     // not `>`: NaN must not pass
     if largest < BOUND {
         return Ok(());
     }
-    let level = levels.iter().copied().max().unwrap_or_default();
     Err(ModelError::Diverged {
         level,
         bound: BOUND,
         found: largest,
+        step,
+        stable,
     })
 }
 
@@ -349,7 +360,7 @@ mod tests {
         let mut noise = |shape: &[i64]| drawn(&mut rngs, shape, Device::Cpu);
         let result = chain.one_down(&z, &[0, 0], &z, &mut noise);
         assert!(
-            matches!(result, Err(ModelError::Diverged { level: 0, .. })),
+            matches!(result, Err(ModelError::Diverged { level: 0, step, stable, .. }) if step == 0.01 && stable < step),
             "{:?}",
             result.err()
         );

@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use schemas::{Patch, Reconstruction};
 use tch::{Device, Kind, Tensor};
 
-use crate::description::{Description, LatentStatistics, Method};
+use crate::description::{Description, LatentStatistics, Method, Preset};
 use crate::networks::device::device;
 use crate::networks::encoder::Encoder;
 use crate::networks::generator::Generator;
@@ -72,6 +72,7 @@ impl LsdEbm {
         let trained = description.schedule()?;
         let schedule = match &description.levels_walked {
             Some(levels) => Schedule::new(levels)?,
+            None if description.preset == Preset::Corrected => trained.clone().undivided_nowhere(),
             None => trained.clone(),
         };
         let steps = usize::try_from(conf.steps).unwrap_or(usize::MAX);
@@ -102,7 +103,7 @@ impl LsdEbm {
         &self.description
     }
 
-    /// Returns the latents that masks B×1×x×y×z come back as from the chain, each `samples` times.
+    /// Returns the latents that masks B×1×x×y×z come back as from the chain, each as often as it has generators.
     ///
     /// z₀ is the posterior's mean where latents are standardised: an encoder trained on degraded masks has its best
     /// guess there, and the chain adds the spread. In the authors' code it is a sample.
@@ -113,16 +114,17 @@ impl LsdEbm {
         watch: &mut Watch<'_>,
     ) -> Result<Tensor, ModelError> {
         let posterior = self.encoder.forward(masks)?;
+        let batch = usize::try_from(masks.size5()?.0).unwrap_or_default();
+        let samples = rngs.len() / batch.max(1);
         let mut noise = |shape: &[i64]| drawn(rngs, shape, self.device);
         let z0 = match &self.standard {
             Some([mean, std]) => {
-                let often =
-                    posterior
-                        .mean
-                        .f_repeat_interleave_self_int(self.draws.samples as i64, 0, None)?;
+                let often = posterior
+                    .mean
+                    .f_repeat_interleave_self_int(samples as i64, 0, None)?;
                 often.f_sub(mean)?.f_div(std)?
             }
-            None => posterior.sampled(self.draws.samples, &mut noise)?,
+            None => posterior.sampled(samples, &mut noise)?,
         };
         if self.steps == 0 {
             return Ok(z0);

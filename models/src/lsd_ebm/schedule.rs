@@ -98,11 +98,17 @@ impl Schedule {
         let a = std::iter::once(1.0)
             .chain(a_cum.windows(2).map(|pair| pair[1] / pair[0]))
             .collect();
-        let schedule = Self::of_shrinkage(a);
-        Ok(Self {
-            a_prev: schedule.a.clone(),
-            ..schedule
-        })
+        Ok(Self::of_shrinkage(a).undivided_nowhere())
+    }
+
+    /// Returns the same schedule without the authors' exception at the last level: each is divided by what it was shrunk
+    /// by.
+    #[must_use]
+    pub fn undivided_nowhere(self) -> Self {
+        Self {
+            a_prev: self.a.clone(),
+            ..self
+        }
     }
 
     fn of_shrinkage(a: Vec<f64>) -> Self {

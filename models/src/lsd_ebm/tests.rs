@@ -220,7 +220,13 @@ fn several_samples_are_voted_upon_and_do_not_depend_on_the_batch() {
     );
     let votes = together[0].votes.as_ref().expect("three samples have votes");
     assert_eq!(votes.mapv(|votes| u8::from(votes >= 2)), together[0].mask);
+    let traced = model.trace(&patches[0], 1).unwrap();
     let mut single = LsdEbm::open(&bytes, &conf(1), "cpu").unwrap();
+    assert_eq!(
+        traced,
+        single.trace(&patches[0], 1).unwrap(),
+        "a trace follows one sample"
+    );
     let one = single.reconstruct(&patches[..1], &[1]).unwrap().remove(0);
     assert_eq!((one.spread, one.votes), (None, None));
 }
@@ -294,6 +300,8 @@ fn the_preconditioned_sampler_comes_to_the_place_of_the_papers_300_steps() {
         let (long, short) = (open(Sampler::Langevin), open(Sampler::Preconditioned));
         let (mut apart, mut moved, mut whole) = (0.0, 0.0, 0.0);
         let mut seconds = [0.0; 2];
+        // against the clean mask: the long chain's, the short one's; then of the two with each other
+        let mut dsc = [0.0; 3];
         for seed in 0..5 {
             let level = schemas::Level::ALL[seed as usize];
             let clean = crate::phantom::vertebra(level, seed);
@@ -318,6 +326,14 @@ fn the_preconditioned_sampler_comes_to_the_place_of_the_papers_300_steps() {
             apart += norm(&(&a - &b)) / norm(&a) / 5.0;
             moved += norm(&(&a - &z0)) / norm(&z0) / 5.0;
             whole += norm(&a) / 5.0;
+            let [by_long, by_short] = [&long, &short].map(|model| {
+                let made = reconstruct(model, std::slice::from_ref(&patch), &[seed]).unwrap();
+                made.into_iter().next().unwrap().mask
+            });
+            let pairs = [(&by_long, &clean), (&by_short, &clean), (&by_long, &by_short)];
+            for (sum, (one, other)) in dsc.iter_mut().zip(pairs) {
+                *sum += dice(one, other) / 5.0;
+            }
         }
         println!(
             "{steps} levels: |z0 - z0'| / |z0| = {apart:.2e} (the chain itself moves it by {moved:.2e}; |z0| = {whole:.1}); \
@@ -326,6 +342,23 @@ fn the_preconditioned_sampler_comes_to_the_place_of_the_papers_300_steps() {
             seconds[1] / 5.0,
             seconds[0] / seconds[1]
         );
+        println!(
+            "    DSC {:.4} and {:.4}, difference {:+.5}; of the two with each other {:.5}",
+            dsc[0],
+            dsc[1],
+            dsc[1] - dsc[0],
+            dsc[2]
+        );
         assert!(apart < 0.01, "{apart}");
     }
+}
+
+fn dice(one: &Array3<u8>, other: &Array3<u8>) -> f64 {
+    let both = one
+        .iter()
+        .zip(other)
+        .filter(|(a, b)| **a != 0 && **b != 0)
+        .count();
+    let voxels = |mask: &Array3<u8>| mask.iter().filter(|voxel| **voxel != 0).count();
+    2.0 * both as f64 / (voxels(one) + voxels(other)) as f64
 }

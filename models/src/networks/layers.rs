@@ -321,9 +321,16 @@ impl GroupNorm {
         Ok(Self { groups, weight, bias })
     }
 
-    /// Returns the normed grid.
+    /// Returns the normed grid, in the kind of the input.
     pub fn forward(&self, input: &Tensor) -> Result<Tensor, ModelError> {
-        Ok(input.f_group_norm(self.groups, Some(&self.weight), Some(&self.bias), 1e-5, false)?)
+        let normed = |input: &Tensor| {
+            input.f_group_norm(self.groups, Some(&self.weight), Some(&self.bias), EPSILON, false)
+        };
+        // PyTorch's kernel takes a scale of another kind than the input on the CPU alone
+        if input.device() == Device::Cpu || input.kind() == self.weight.kind() {
+            return Ok(normed(input)?);
+        }
+        Ok(normed(&input.f_to_kind(self.weight.kind())?)?.f_to_kind(input.kind())?)
     }
 }
 

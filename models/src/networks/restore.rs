@@ -4,7 +4,7 @@ use ndarray::Array3;
 use rand_chacha::ChaCha8Rng;
 use schemas::vertebra::LATENT_LENGTH;
 use schemas::{Patch, Reconstruction};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::networks::Network;
 use crate::networks::grids::{check_shape, cut, pooled, put_back, to_array, to_tensor, window_of};
@@ -160,8 +160,20 @@ fn of_one_window(
         let image = method.restore(&input.f_flip([LEFT_RIGHT])?, &mut rngs)?;
         restored.logits = restored.logits.f_add(&image.logits.f_flip([LEFT_RIGHT])?)?;
     }
+    // NaN is above nothing: it would come out as background
+    if !restored
+        .logits
+        .f_sum(Kind::Double)?
+        .f_double_value(&[])?
+        .is_finite()
+    {
+        return Err(ModelError::Contract(
+            "expected finite logits, found others: the weights, or what was made of the mask before, are not finite"
+                .to_owned(),
+        ));
+    }
     let descriptors = restored.latents.as_ref().map(pooled).transpose()?;
-    let voxels = restored.logits.f_gt(0.0)?.f_to_kind(tch::Kind::Uint8)?;
+    let voxels = restored.logits.f_gt(0.0)?.f_to_kind(Kind::Uint8)?;
     let whole = put_back(&voxels, window)?.f_to_device(Device::Cpu)?;
     let mut masks = Vec::with_capacity(rngs.len());
     for position in 0..rngs.len() {

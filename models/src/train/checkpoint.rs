@@ -26,6 +26,8 @@ pub struct State {
     pub energy: Trainee,
     /// Statistics of the latents, once known.
     pub latent: LatentStatistics,
+    /// Hash of what is learnt from; empty until it is said.
+    pub taught_by: String,
 }
 
 /// What is written beside the tensors.
@@ -38,6 +40,8 @@ struct Place {
     steps: [[u64; 2]; 2],
     latent: LatentStatistics,
     recipe: Recipe,
+    #[serde(default)]
+    taught_by: String,
 }
 
 const PLACE: &str = "training";
@@ -62,6 +66,7 @@ impl State {
             networks: Trainee::new(networks)?,
             energy: Trainee::new(energy)?,
             latent,
+            taught_by: String::new(),
         })
     }
 
@@ -92,6 +97,25 @@ impl State {
         Ok(Self {
             networks: self.networks.on(device)?,
             energy: self.energy.on(device)?,
+            ..self
+        })
+    }
+
+    /// Returns the same state as one that learns from what has this hash.
+    ///
+    /// # Errors
+    /// [`ModelError::Conf`] for a checkpoint that has learnt from something else: whom it has seen can no longer be held
+    /// out.
+    pub fn learning_from(self, hash: String) -> Result<Self, ModelError> {
+        if !self.taught_by.is_empty() && self.taught_by != hash {
+            return Err(ModelError::Conf(
+                "train: expected the masks, train.restorer and train.base of the checkpoint, found others; another \
+                 train.output begins anew"
+                    .to_owned(),
+            ));
+        }
+        Ok(Self {
+            taught_by: hash,
             ..self
         })
     }
@@ -136,6 +160,7 @@ impl State {
             steps: [&self.networks, &self.energy].map(|trainee| [trainee.step, trainee.taken]),
             latent: self.latent.clone(),
             recipe: recipe.clone(),
+            taught_by: self.taught_by.clone(),
         };
         let text = serde_json::to_string(&place)
             .map_err(|error| ModelError::Weights(format!("checkpoint: {error}")))?;
@@ -176,6 +201,7 @@ impl State {
                 "first" => &mut trainee.first,
                 "second" => &mut trainee.second,
                 "statistics" => &mut trainee.statistics,
+                "kept_statistics" => &mut trainee.kept_statistics,
                 _ => return Err(foreign()),
             };
             part.insert(own.to_owned(), tensor);
@@ -188,6 +214,7 @@ impl State {
             if [&trainee.mean, &trainee.first, &trainee.second]
                 .into_iter()
                 .any(|part| names(part) != expected)
+                || names(&trainee.statistics) != names(&trainee.kept_statistics)
             {
                 return Err(ModelError::Weights(
                     "expected a checkpoint with every moment".to_owned(),
@@ -205,16 +232,18 @@ impl State {
             networks: trainee(networks, of_networks)?,
             energy: trainee(energy, of_energy)?,
             latent: place.latent,
+            taught_by: place.taught_by,
         })
     }
 }
 
-fn parts(trainee: &Trainee) -> [(&'static str, &Tensors); 5] {
+fn parts(trainee: &Trainee) -> [(&'static str, &Tensors); 6] {
     [
         ("weights", &trainee.weights),
         ("mean", &trainee.mean),
         ("first", &trainee.first),
         ("second", &trainee.second),
         ("statistics", &trainee.statistics),
+        ("kept_statistics", &trainee.kept_statistics),
     ]
 }

@@ -15,12 +15,12 @@ use crate::lsd_ebm::schedule::Schedule;
 use crate::lsd_ebm::standard;
 use crate::networks::encoder::Encoder;
 use crate::networks::grids::to_tensor;
-use crate::networks::layers::{Stored, channels_last};
+use crate::networks::layers::channels_last;
 use crate::networks::unet::Unet;
 use crate::networks::{ENCODER, ENERGY};
 use crate::reconstructor::ModelError;
 use crate::seed::{derive, generator};
-use crate::train::fit::{Batch, still, stored};
+use crate::train::fit::{Batch, in_full, still, stored};
 use crate::train::losses::mean_square;
 use crate::train::run::{Clock, Run};
 use crate::train::samples::{Pair, Plan, ahead, next};
@@ -40,9 +40,7 @@ impl Run<'_> {
     /// Trains the energy to the end of the phase, or until told to stop.
     pub fn energy(&mut self) -> Result<ControlFlow<()>, ModelError> {
         let fit = &self.recipe.energy.fit;
-        if fit.steps == 0 {
-            return Ok(ControlFlow::Continue(()));
-        }
+        // the statistics of the latents too are what this phase finds
         let Some(bank) = self.bank()? else {
             return Ok(ControlFlow::Break(()));
         };
@@ -53,7 +51,14 @@ impl Run<'_> {
             if progress >= 1.0 {
                 return Ok(ControlFlow::Continue(()));
             }
-            let figures = self.energy_step(&bank, &schedule, progress)?;
+            let figures = match self.energy_step(&bank, &schedule, progress) {
+                // a step without a gradient, as the guard counts them: the next one draws other noise
+                Err(ModelError::Diverged { .. }) => {
+                    self.state.energy.step += 1;
+                    self.without_gradient()?
+                }
+                figures => figures?,
+            };
             let progress = clock.progress(self.state.energy.step);
             if self
                 .report(Phase::Energy, &mut clock, progress, &figures)?
@@ -218,9 +223,6 @@ fn observed(pairs: &[Pair], restorer: Option<&Unet>, device: Device) -> Result<T
 }
 
 fn network(tensors: &Tensors, recipe: &Recipe, schedule: &Schedule) -> Result<Energy, ModelError> {
-    let mut parameters = Stored {
-        compute: Kind::Float,
-        ..stored(tensors, ENERGY, recipe)
-    };
+    let mut parameters = in_full(stored(tensors, ENERGY, recipe));
     Energy::new(&mut parameters, &recipe.network, schedule.levels())
 }

@@ -17,7 +17,7 @@ use crate::networks::unet::Unet;
 use crate::networks::{ENCODER, GENERATOR, UNET};
 use crate::reconstructor::ModelError;
 use crate::seed::{derive, generator};
-use crate::train::joint::{Contrast, lebm_losses, lsd_ebm_losses};
+use crate::train::joint::{Contrast, count_once_more, lebm_losses, lsd_ebm_losses};
 use crate::train::losses::{Loss, cross_entropy_sum, divergence_sum, per_sample, reconstruction};
 use crate::train::run::{Clock, Run};
 use crate::train::samples::{Pair, Plan, ahead, next};
@@ -30,6 +30,8 @@ pub struct Losses {
     pub networks: Loss,
     /// Of the energy, where it learns beside them.
     pub energy: Option<Loss>,
+    /// Latents on which the energy's BatchNorm counts once more after the step.
+    pub counted: Option<Tensor>,
 }
 
 /// A batch as tensors, B×1×x×y×z each.
@@ -99,7 +101,15 @@ impl Run<'_> {
                 if progress >= 1.0 {
                     return Ok(ControlFlow::Continue(()));
                 }
-                let figures = self.fit_step(progress, || next(&batches))?;
+                let figures = match self.fit_step(progress, || next(&batches)) {
+                    // a step without a gradient, as the guard counts them: the next one draws other noise
+                    Err(ModelError::Diverged { .. }) => {
+                        self.state.networks.step += 1;
+                        self.state.energy.step += 1;
+                        self.without_gradient()?
+                    }
+                    figures => figures?,
+                };
                 let progress = clock.progress(self.state.networks.step);
                 if self
                     .report(Phase::Fit, &mut clock, progress, &figures)?
@@ -122,11 +132,13 @@ impl Run<'_> {
         let batches = recipe.fit.accumulate;
         let mut sums = Vec::new();
         let mut figures: Vec<(&'static str, f64)> = Vec::new();
+        let mut counted = None;
         for part in 0..batches {
             let pairs = next()?;
             let batch = Batch::of(&pairs, self.device)?.restored(&pairs, self.restorer)?;
             let losses = self.losses(&batch, derive(recipe.seed, &format!("step {step} part {part}")))?;
             let mut of_this = vec![self.state.networks.gradients(&losses.networks.total)?];
+            counted = losses.counted;
             let mut told = losses.networks.figures;
             if let Some(energy) = losses.energy {
                 of_this.push(self.state.energy.gradients(&energy.total)?);
@@ -156,6 +168,9 @@ impl Run<'_> {
             let norm = self.state.energy.descend(&sum, fit, fit.rate(step, progress))?;
             figures.push(("energy_gradient", norm));
         }
+        if let Some(latents) = counted {
+            count_once_more(&self.state.energy, recipe, &latents)?;
+        }
         figures.push(("learning_rate", rate));
         self.guard(&figures)?;
         Ok(figures)
@@ -168,6 +183,7 @@ impl Run<'_> {
         let alone = |networks| Losses {
             networks,
             energy: None,
+            counted: None,
         };
         match recipe.method {
             Method::ReconNet => {
@@ -231,6 +247,14 @@ pub fn still<'a>(tensors: &'a Tensors, prefix: &'a str, recipe: &Recipe) -> Stor
     Stored {
         training: false,
         ..stored(tensors, prefix, recipe)
+    }
+}
+
+/// Returns the same parameters, computed with in the kind that they are held in: differences of energies are small.
+pub fn in_full(stored: Stored<'_>) -> Stored<'_> {
+    Stored {
+        compute: stored.kind,
+        ..stored
     }
 }
 

@@ -9,7 +9,7 @@ use tch::{Kind, Tensor};
 
 use super::checkpoint::State;
 use super::fit::{Autoencoder, Batch, Losses};
-use super::joint::{Contrast, lebm_losses, lsd_ebm_losses};
+use super::joint::{Contrast, count_once_more, lebm_losses, lsd_ebm_losses};
 use super::losses::Loss;
 use super::optimizer::Trainee;
 use super::recipe::Size;
@@ -216,6 +216,7 @@ fn a_step_of_lsd_ebm_equals_the_golden_one() {
         let Losses {
             networks: of_networks,
             energy: of_energy,
+            ..
         } = lsd_ebm_losses(
             &Autoencoder::new(&networks.in_training(), &start.recipe).unwrap(),
             &Contrast::of(&energy, &start.recipe).unwrap(),
@@ -289,6 +290,7 @@ fn a_step_of_lebm_equals_the_golden_one() {
             networks: Trainee::new(networks).unwrap(),
             energy: Trainee::new(energy).unwrap(),
             latent: LatentStatistics::default(),
+            taught_by: String::new(),
         };
         let precision = if kind == Kind::Double { "f64" } else { "f32" };
         let mut noise = start.noise(&[
@@ -309,5 +311,13 @@ fn a_step_of_lebm_equals_the_golden_one() {
         );
         start.compare_step(&mut state.energy, &of_energy, &[(ENERGY, "energy")]);
         start.compare_step(&mut state.networks, &losses.networks, &[(GENERATOR, "generator")]);
+
+        count_once_more(&state.energy, &start.recipe, &losses.counted.unwrap()).unwrap();
+        for (name, statistic) in &state.energy.statistics {
+            let own = name.strip_prefix(ENERGY).unwrap();
+            let expected = &start.expected["energy_running_stats_after_en_noise"][own];
+            let found = statistic.to_kind(Kind::Double).norm().double_value(&[]);
+            start.compare(name, found, &expected["l2"], [3.5e-5, 1e-9]);
+        }
     }
 }

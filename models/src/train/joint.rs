@@ -5,17 +5,17 @@ use tch::Tensor;
 use crate::description::Preset;
 use crate::lebm::energy::PriorEnergy;
 use crate::lebm::langevin::ShortRun;
-use crate::lebm::latent_shape;
+use crate::lebm::{Likelihood, latent_shape};
 use crate::lsd_ebm::energy::Energy;
 use crate::lsd_ebm::langevin::{Chain, Noise, nobody, picked};
 use crate::lsd_ebm::schedule::Schedule;
 use crate::lsd_ebm::walk::Walk;
 use crate::networks::generator::Generator;
-use crate::networks::{ENERGY, GENERATOR};
+use crate::networks::{ENERGY, GENERATOR, Network};
 use crate::reconstructor::ModelError;
 use crate::train::Recipe;
 use crate::train::checkpoint::State;
-use crate::train::fit::{Autoencoder, Batch, Losses, by_sums, still, stored};
+use crate::train::fit::{Autoencoder, Batch, Losses, by_sums, in_full, still, stored};
 use crate::train::losses::{
     Loss, authors_entropy_sum, cross_entropy_sum, mean_square, per_sample, reconstruction,
 };
@@ -102,6 +102,7 @@ pub fn lsd_ebm_losses(
     Ok(Losses {
         networks,
         energy: Some(energy),
+        counted: None,
     })
 }
 
@@ -115,7 +116,7 @@ pub fn lebm_losses(
 ) -> Result<Losses, ModelError> {
     let shape = latent_shape(&recipe.network, &batch.seen)?;
     let starts = noise(&shape)?;
-    let [posterior, prior] = chains(state, recipe, batch, &starts, noise)?;
+    let [posterior, prior_starts, prior] = chains(state, recipe, batch, &starts, noise)?;
 
     let weights = state.networks.in_training();
     let generator = Generator::new(&mut stored(&weights, GENERATOR, recipe), &recipe.network)?;
@@ -127,7 +128,7 @@ pub fn lebm_losses(
     };
 
     let weights = state.energy.in_training();
-    let energy = PriorEnergy::new(&mut stored(&weights, ENERGY, recipe), &recipe.network)?;
+    let energy = PriorEnergy::new(&mut in_full(stored(&weights, ENERGY, recipe)), &recipe.network)?;
     // the prior's latents first, as the authors' BatchNorm counts them
     let of_prior = energy.forward(&prior)?;
     let of_posterior = energy.forward(&posterior)?;
@@ -148,28 +149,48 @@ pub fn lebm_losses(
     Ok(Losses {
         networks,
         energy: Some(Loss { total, figures }),
+        counted: counts(recipe).then_some(prior_starts),
     })
 }
 
-/// Returns latents of the posterior of what is seen, and of the prior; BatchNorm counts nothing meanwhile.
+/// Returns whether the energy has a BatchNorm.
+fn counts(recipe: &Recipe) -> bool {
+    matches!(&recipe.network, Network::Paper(size) if size.energy_batch_norm)
+}
+
+/// Lets the energy's BatchNorm count latents, as the authors' log line does after each step with the prior's starts:
+/// the statistics are what the next chains walk by.
+pub fn count_once_more(trainee: &Trainee, recipe: &Recipe, latents: &Tensor) -> Result<(), ModelError> {
+    let _no_grad = tch::no_grad_guard();
+    let weights = trainee.in_training();
+    let energy = PriorEnergy::new(&mut in_full(stored(&weights, ENERGY, recipe)), &recipe.network)?;
+    let _ = energy.forward(latents)?;
+    Ok(())
+}
+
+/// Returns latents of the posterior of what is seen, and the prior's before and after its chain; BatchNorm counts nothing meanwhile.
 fn chains(
     state: &State,
     recipe: &Recipe,
     batch: &Batch,
     start: &Tensor,
     noise: &mut Noise<'_>,
-) -> Result<[Tensor; 2], ModelError> {
+) -> Result<[Tensor; 3], ModelError> {
     let (networks, energy) = (state.networks.frozen()?, state.energy.frozen()?);
     let mut of_generator = still(&networks, GENERATOR, recipe);
     let generator = Generator::new(&mut of_generator, &recipe.network)?;
-    let energy = PriorEnergy::new(&mut still(&energy, ENERGY, recipe), &recipe.network)?;
+    let energy = PriorEnergy::new(&mut in_full(still(&energy, ENERGY, recipe)), &recipe.network)?;
     let run = ShortRun {
         generator: &generator,
         energy: &energy,
         short: &recipe.short,
+        shared_by: match recipe.short.likelihood {
+            Likelihood::Gaussian(_) => usize::try_from(batch.seen.size5()?.0).unwrap_or(1),
+            Likelihood::Bernoulli(_) => 1,
+        },
     };
     let posterior = run.posterior(&batch.seen, start, noise, &mut nobody())?;
     let start = noise(&start.size())?;
     let prior = run.prior(&start, noise, &mut nobody())?;
-    Ok([posterior, prior])
+    Ok([posterior, start, prior])
 }

@@ -18,7 +18,7 @@ use crate::networks::layers::Stored;
 use crate::networks::unet::Unet;
 use crate::networks::{ENERGY, UNET};
 use crate::reconstructor::ModelError;
-use crate::weights::{Tensors, read, write};
+use crate::weights::{Tensors, read, sha256_hex, write};
 
 pub mod recipe;
 
@@ -134,6 +134,16 @@ pub struct Job<'a> {
     pub base: Option<&'a [u8]>,
 }
 
+impl Job<'_> {
+    /// Returns a hash of whom the weights learn from: names of the masks, and the weights looked through or begun with.
+    fn taught_by(&self) -> String {
+        let mut names: Vec<String> = self.masks.iter().map(TrainingMask::name).collect();
+        names.sort();
+        let weights = [self.restorer, self.base].map(|bytes| bytes.map_or_else(String::new, sha256_hex));
+        sha256_hex([names, weights.to_vec()].concat().join("\n").as_bytes())
+    }
+}
+
 /// Trains a method on masks, anew or from the bytes of a checkpoint.
 ///
 /// `on_event` sees every step and every checkpoint; when it breaks, a last checkpoint is given to it and
@@ -170,7 +180,8 @@ pub fn train(
         (None, Some(bytes)) => State::start_with(bytes, recipe)?,
         (None, None) => State::start(recipe)?,
     };
-    let state = state.on(device)?;
+    let taught_by = job.taught_by();
+    let state = state.on(device)?.learning_from(taught_by)?;
     let mut run = Run {
         recipe,
         device,
@@ -194,10 +205,11 @@ pub fn train(
     if flow.is_continue() && run.state.phase == Phase::Energy {
         flow = run.energy()?;
     }
+    // before the last validation, which may fail
+    let _ = run.report_checkpoint()?;
     if flow.is_continue() {
         let _ = run.try_out(run.state.phase)?;
     }
-    let _ = run.report_checkpoint()?;
     let weights = recipe.finished(&run.state)?;
     Ok(Trained {
         weights,

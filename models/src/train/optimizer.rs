@@ -20,8 +20,10 @@ pub struct Trainee {
     pub first: Tensors,
     /// Running mean of the squared gradient.
     pub second: Tensors,
-    /// What BatchNorm counts: it is kept, not trained.
+    /// What BatchNorm counts: it is not trained.
     pub statistics: Tensors,
+    /// Running mean of that, as slow as that of the weights it goes with.
+    pub kept_statistics: Tensors,
     /// Steps made, those included that the guard left out.
     pub step: u64,
     /// Steps made into the running means.
@@ -43,6 +45,7 @@ impl Trainee {
                 tensor.f_to_kind(Kind::Float)?
             };
             if STATISTICS.iter().any(|end| name.ends_with(end)) {
+                trainee.kept_statistics.insert(name.clone(), tensor.copy());
                 trainee.statistics.insert(name, tensor.copy());
                 continue;
             }
@@ -63,6 +66,7 @@ impl Trainee {
             first: Tensors::new(),
             second: Tensors::new(),
             statistics: Tensors::new(),
+            kept_statistics: Tensors::new(),
             step: 0,
             taken: 0,
         }
@@ -76,6 +80,7 @@ impl Trainee {
             &mut self.first,
             &mut self.second,
             &mut self.statistics,
+            &mut self.kept_statistics,
         ];
         for tensor in parts.into_iter().flat_map(Tensors::values_mut) {
             *tensor = tensor.f_detach()?.f_to_device(device)?;
@@ -105,9 +110,9 @@ impl Trainee {
             .collect()
     }
 
-    /// Returns what is kept: the running mean of the weights, and the statistics.
+    /// Returns what is kept: the running means of weights and statistics.
     pub fn kept(&self) -> Tensors {
-        joined(&self.mean, &self.statistics)
+        joined(&self.mean, &self.kept_statistics)
     }
 
     /// Returns the gradients of a loss by the weights.
@@ -123,12 +128,20 @@ impl Trainee {
 
     /// Makes one step against the gradients and returns their norm before it was cut.
     ///
-    /// A norm that is not finite leaves weights and moments as they are: the guard counts the step and goes on.
+    /// A norm that is not finite leaves weights and moments as they are, and takes what BatchNorm counted meanwhile back
+    /// to what is kept: the guard counts the step and goes on.
     pub fn descend(&mut self, gradients: &Gradients, fit: &Fit, rate: f64) -> Result<f64, ModelError> {
         let _no_grad = tch::no_grad_guard();
         self.step += 1;
         let norm = gradients.norm()?;
+        let statistics = self
+            .statistics
+            .values_mut()
+            .zip(self.kept_statistics.values_mut());
         if !norm.is_finite() {
+            for (statistic, kept) in statistics {
+                statistic.f_copy_(kept)?;
+            }
             return Ok(norm);
         }
         self.taken += 1;
@@ -144,6 +157,9 @@ impl Trainee {
         let decay = fit
             .ema
             .min((1.0 + self.taken as f64) / (10.0 + self.taken as f64));
+        for (statistic, kept) in statistics {
+            let _ = kept.f_lerp_(statistic, 1.0 - decay)?;
+        }
         let moments = self.first.values_mut().zip(self.second.values_mut());
         let parameters = self.weights.values_mut().zip(self.mean.values_mut());
         for (gradient, ((weight, mean), (first, second))) in gradients.0.iter().zip(parameters.zip(moments)) {

@@ -241,6 +241,12 @@ impl Recipe {
         if !of_size && self.preset == Preset::Corrected {
             return wrong("network: expected one of the given size, found the other".to_owned());
         }
+        if self.preset == Preset::PaperCode && !matches!(self.network, Network::Paper(_)) {
+            return wrong("network: expected the paper's for paper-code, found a compact one".to_owned());
+        }
+        if matches!(&self.network, Network::Paper(size) if size.energy_batch_norm) && self.fit.batch < 2 {
+            return wrong("fit.batch: expected at least 2 for an energy with BatchNorm, found 1".to_owned());
+        }
         Schedule::new(&self.levels)
             .map_err(|error| ModelError::Conf(format!("train.recipe.levels: {error}")))?;
         self.network

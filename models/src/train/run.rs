@@ -50,7 +50,8 @@ pub struct Clock {
 impl Clock {
     /// Starts the clock of a phase that has run for a while before.
     pub fn start(seconds_before: f64, steps: u64, minutes: f64) -> Self {
-        let limit = (minutes > 0.0).then(|| Duration::from_secs_f64(minutes * 60.0));
+        let limit = Duration::try_from_secs_f64(minutes * 60.0).ok();
+        let limit = limit.filter(|limit| !limit.is_zero());
         let before = Duration::try_from_secs_f64(seconds_before).unwrap_or_default();
         let now = Instant::now();
         Self {
@@ -148,13 +149,21 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Returns the figures of a step whose chain diverged, once the guard has counted it.
+    pub fn without_gradient(&mut self) -> Result<Vec<(&'static str, f64)>, ModelError> {
+        let figures = vec![("energy_gradient", f64::NAN)];
+        self.guard(&figures)?;
+        Ok(figures)
+    }
+
     /// Tries the model as it would be kept now: LSD-EBM decodes alone while its energy is not trained yet, then walks
     /// one diffusion level.
     pub fn try_out(&mut self, phase: Phase) -> Result<ControlFlow<()>, ModelError> {
         if self.validation.is_empty() {
             return Ok(ControlFlow::Continue(()));
         }
-        let steps = u32::from(phase == Phase::Energy || self.recipe.is_joint());
+        let walks = phase == Phase::Energy && self.recipe.energy.fit.steps > 0;
+        let steps = u32::from(walks || self.recipe.is_joint());
         let conf = ModelConf {
             steps,
             ..ModelConf::default()
@@ -162,7 +171,7 @@ impl Run<'_> {
         let tensors = self.state.kept();
         let description = self.recipe.description(self.state.latent.clone());
         let mut model = built(&tensors, description, &conf, self.device)?;
-        self.last = validate(model.as_mut(), self.validation, self.measure)?;
+        self.last = validate(model.as_mut(), self.validation, self.measure);
         let step = self.state.step();
         Ok((self.on_event)(Event::Validated {
             phase,

@@ -264,6 +264,17 @@ fn an_energy_is_trained_on_an_autoencoder_that_stays_as_it_is() {
 }
 
 #[test]
+fn a_checkpoint_goes_on_with_the_masks_that_it_has_learnt_from_and_no_others() {
+    let recipe = compact();
+    let (_, checkpoint) = train_for(&recipe, 2, None);
+    let fewer = &masks()[..1];
+    let refused = train(&job(fewer, &recipe), Some(&checkpoint), &mut |_| {
+        panic!("no step is made")
+    });
+    assert!(matches!(refused, Err(ModelError::Conf(message)) if message.contains("masks")));
+}
+
+#[test]
 fn what_is_no_checkpoint_of_this_network_is_refused() {
     let mut nothing = |_: Event<'_>| ControlFlow::Continue(());
     let (_, checkpoint) = train_for(&compact(), 1, None);

@@ -2,7 +2,7 @@
 
 use ndarray::ArrayView3;
 use schemas::Patch;
-use schemas::vertebra::Scores;
+use schemas::vertebra::{METRIC_NAMES, Scores};
 
 use crate::degrade::degrade_with_slices;
 use crate::reconstructor::{ModelError, Reconstructor};
@@ -22,17 +22,17 @@ pub struct Validated {
     pub input: Scores,
     /// Metrics of the reconstruction against the true one.
     pub reconstruction: Scores,
+    /// Why there is no reconstruction, and all its metrics are `None`.
+    pub fault: Option<String>,
 }
 
-/// Returns each mask's figures under the standard degradation, whose seed follows from 0 and the mask's name.
-///
-/// # Errors
-/// What the model says.
+/// Returns each mask's figures under the standard degradation, whose seed follows from 0 and the mask's name. A mask
+/// that the model fails on, as by a chain that diverges, is one without a reconstruction: training goes on.
 pub fn validate(
     model: &mut dyn Reconstructor,
     cases: &[TrainingMask],
     measure: &Measure<'_>,
-) -> Result<Vec<Validated>, ModelError> {
+) -> Vec<Validated> {
     let mut figures = Vec::with_capacity(cases.len());
     for case in cases {
         let name = case.name();
@@ -43,14 +43,21 @@ pub fn validate(
             affine: MILLIMETRES,
             slices,
         };
-        let results = model.reconstruct(std::slice::from_ref(&patch), &[seed])?;
-        for result in results {
-            figures.push(Validated {
-                name: name.clone(),
-                input: measure(patch.mask.view(), case.mask.view()),
-                reconstruction: measure(result.mask.view(), case.mask.view()),
+        let result = model
+            .reconstruct(std::slice::from_ref(&patch), &[seed])
+            .and_then(|results| {
+                let found = results.into_iter().next();
+                found.ok_or_else(|| ModelError::Contract("expected a reconstruction, found none".to_owned()))
             });
-        }
+        figures.push(Validated {
+            name,
+            input: measure(patch.mask.view(), case.mask.view()),
+            reconstruction: match &result {
+                Ok(made) => measure(made.mask.view(), case.mask.view()),
+                Err(_) => [None; METRIC_NAMES.len()],
+            },
+            fault: result.err().map(|error| error.to_string()),
+        });
     }
-    Ok(figures)
+    figures
 }

@@ -22,14 +22,16 @@ pub(super) fn model<R: 'static>(get: fn(&R) -> &ModelIdentity) -> Vec<Column<R>>
             move |row| Some(&get(row).weights_sha256),
         )
         .required(),
-        count("steps", "diffusion levels walked", move |row| {
-            Some(get(row).steps)
-        })
+        count(
+            "steps",
+            "diffusion levels walked; 0 for a chain that has none",
+            move |row| Some(get(row).steps),
+        )
         .required(),
         text(
             "sampler",
-            "how a level is walked: trained, langevin or preconditioned",
-            move |row| Some(get(row).sampler),
+            "how a level is walked: trained, langevin or preconditioned; null for a chain that has none",
+            move |row| get(row).sampler,
         ),
         count("samples", "samples drawn", move |row| Some(get(row).samples)).required(),
         flag(

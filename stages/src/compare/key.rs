@@ -91,7 +91,7 @@ mod tests {
             model_version: "none".to_owned(),
             weights_sha256: sha256.to_owned(),
             steps: 1,
-            sampler: "trained",
+            sampler: None,
             samples: 1,
             mirror: false,
         }

@@ -80,7 +80,7 @@ pub fn identity(name: &str) -> ModelIdentity {
         model_version: "none".to_owned(),
         weights_sha256: String::new(),
         steps: 1,
-        sampler: "trained",
+        sampler: None,
         samples: 1,
         mirror: false,
     }

@@ -59,7 +59,7 @@ fn case(vertebrae: Vec<ReconstructedVertebra>) -> Reconstructed {
             model_version: "none".to_owned(),
             weights_sha256: String::new(),
             steps: 0,
-            sampler: "trained",
+            sampler: None,
             samples: 1,
             mirror: false,
         }),

@@ -16,6 +16,9 @@ pub struct Scored {
     /// Of what the model made of it.
     #[serde(with = "by_name")]
     pub reconstruction: Scores,
+    /// Why there is no reconstruction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
 }
 
 impl Scored {
@@ -25,6 +28,7 @@ impl Scored {
             name: validated.name.clone(),
             input: validated.input,
             reconstruction: validated.reconstruction,
+            fault: validated.fault.clone(),
         }
     }
 }

@@ -14,8 +14,9 @@ const COMPACT_LEVELS: [f64; 7] = [0.0, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95];
 const PAPER_LEVELS: usize = 20;
 /// T of the schedule that the authors' evaluation walks, whatever was trained.
 pub(super) const PAPER_LEVELS_WALKED: usize = 30;
-/// Masks that the authors train on, in batches of 4, for 201 epochs.
-const PAPER_STEPS: u64 = 201 * (446 / 4);
+/// Masks that the authors train on, and how often.
+const PAPER_MASKS: u64 = 446;
+const PAPER_EPOCHS: u64 = 201;
 
 impl Recipe {
     /// Returns the recipe of a method under a preset at a size.
@@ -76,7 +77,11 @@ impl Recipe {
             restored: 0.0,
             phantoms: if paper_code { 0.0 } else { 0.2 },
             reuse: if paper_code { 1 } else { 2 },
-            augment: AugmentConf::default(),
+            augment: if paper_code {
+                paper_augmentation()
+            } else {
+                AugmentConf::default()
+            },
             loss: if paper_code {
                 by_sums
             } else {
@@ -159,14 +164,28 @@ fn network(method: Method, preset: Preset, size: Size) -> Network {
     })
 }
 
+/// Zoom by up to a tenth and whole shifts of up to 7 voxels; nothing else (MODEL.md §4).
+fn paper_augmentation() -> AugmentConf {
+    AugmentConf {
+        rotation_deg: 0.0,
+        scale: [0.9, 1.1],
+        axis_scale: 0.0,
+        translation_mm: 7.0,
+        elastic_sd_mm: 0.0,
+        flip: 0.0,
+        ..AugmentConf::default()
+    }
+}
+
 impl Fit {
     /// Returns how the authors train.
     fn paper(method: Method) -> Self {
         let is_lebm = method == Method::Lebm;
+        let batch = if is_lebm { 2 } else { 4 };
         Self {
-            steps: PAPER_STEPS,
+            steps: PAPER_EPOCHS * (PAPER_MASKS / batch as u64),
             minutes: 0.0,
-            batch: if is_lebm { 2 } else { 4 },
+            batch,
             accumulate: 1,
             learning_rate: if is_lebm { 1e-4 } else { 2e-5 },
             schedule: Rate::Constant,
