@@ -249,11 +249,7 @@ pub fn open(conf: &ModelConf, weights: &LoadedWeights, device: &str) -> Result<C
         #[cfg(feature = "torch")]
         if let Some(method) = Method::ALL.into_iter().find(|method| method.as_str() == name) {
             let loaded = weights.get(name).map(Vec::as_slice);
-            let Some(bytes) = loaded.or_else(|| crate::weights::shipped(method)) else {
-                return Err(ModelError::Conf(format!(
-                    "model.weights: expected a place for {name}, of which none are shipped, found none"
-                )));
-            };
+            let bytes = loaded.unwrap_or_else(|| crate::weights::shipped(method));
             let (model, version) = network(method, bytes, conf, device)?;
             models.push(model);
             versions.push(version);

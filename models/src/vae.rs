@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use schemas::{Patch, Reconstruction};
 use tch::{Device, Tensor};
 
-use crate::description::{Description, Preset};
+use crate::description::Description;
 use crate::lsd_ebm::langevin::drawn;
 use crate::networks::encoder::Encoder;
 use crate::networks::generator::Generator;
@@ -63,15 +63,12 @@ impl Restore for Vae {
         self.draws
     }
 
-    /// The authors decode a sample of the posterior. Corrected, a single reconstruction decodes its mean, the best
-    /// guess; several are samples.
+    /// Decodes samples of the posterior, as the authors do, and never its mean, which the generator has not learnt to
+    /// decode: cells that carry nothing are noise in a sample and still in the mean. Late in a training (`compact`, from
+    /// step 1800 on) the mean came out as blobs, DSC 0.56, while a vote of samples had 0.88.
     fn restore(&self, masks: &Tensor, rngs: &mut [ChaCha8Rng]) -> Result<Restored, ModelError> {
         let posterior = self.encoder.forward(masks)?;
-        let latents = if self.draws.samples == 1 && self.description.preset == Preset::Corrected {
-            posterior.mean
-        } else {
-            posterior.sampled(self.draws.samples, |shape| drawn(rngs, shape, self.device))?
-        };
+        let latents = posterior.sampled(self.draws.samples, |shape| drawn(rngs, shape, self.device))?;
         let often = masks.f_repeat_interleave_self_int(self.draws.samples as i64, 0, None)?;
         let logits = self.generator.forward(&latents, &often)?;
         Ok(Restored {

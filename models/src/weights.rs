@@ -10,14 +10,13 @@ use tch::{Kind, Tensor};
 use crate::description::Method;
 use crate::reconstructor::ModelError;
 
-/// LSD-EBM's shipped weights, size `compact`. Cards and licence lie beside the files.
-static LSD_EBM: &[u8] = include_bytes!("../weights/lsd_ebm-compact.safetensors");
-
-/// Returns the weights of a method that come with the crate.
-pub fn shipped(method: Method) -> Option<&'static [u8]> {
+/// Returns the weights of a method that come with the crate, size `compact`. Cards and licence lie beside the files.
+pub fn shipped(method: Method) -> &'static [u8] {
     match method {
-        Method::LsdEbm => Some(LSD_EBM),
-        Method::Lebm | Method::Vae | Method::ReconNet => None,
+        Method::LsdEbm => include_bytes!("../weights/lsd_ebm-compact.safetensors"),
+        Method::Lebm => include_bytes!("../weights/lebm-compact.safetensors"),
+        Method::Vae => include_bytes!("../weights/vae-compact.safetensors"),
+        Method::ReconNet => include_bytes!("../weights/reconnet-compact.safetensors"),
     }
 }
 
@@ -115,6 +114,29 @@ fn dtype_of(kind: Kind) -> Result<Dtype, ModelError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::description::Description;
+    use crate::networks::Network;
+    use crate::reconstructor::{LoadedWeights, ModelConf};
+
+    #[test]
+    fn the_shipped_weights_open_and_fit_into_24_mib_together() {
+        let mut bytes = 0;
+        for method in Method::ALL {
+            let stored = shipped(method);
+            bytes += stored.len();
+            let description = Description::of(method, &read(stored).unwrap().metadata).unwrap();
+            assert!(
+                matches!(description.network, Network::Compact(_)),
+                "{method}: size compact"
+            );
+            let conf = ModelConf {
+                chain: vec![method.to_string()],
+                ..ModelConf::default()
+            };
+            crate::open(&conf, &LoadedWeights::new(), "cpu").unwrap();
+        }
+        assert!(bytes <= 24 << 20, "{bytes}");
+    }
 
     fn sample() -> (Tensors, HashMap<String, String>) {
         let numbers = Tensor::from_slice(&[1.5_f32, -2.25, 3.0, 1e-20]).view([2, 2]);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use schemas::rows::{ComparisonRow, Row as _};
 use schemas::{Listed, ModelIdentity, Outcome};
 use serde_json::json;
@@ -14,6 +15,7 @@ use stages::blocking;
 use stages::compare::key::{hex, key};
 use stages::compare::summary::{Side, metric, spread};
 use stages::compare::{Comparison, Method, Pairs, Plan, Progress, pair_up, try_method};
+use stages::evaluate::Register;
 use stages::gather::gather;
 use stages::manifest::{self, Context};
 use stages::pool::Open;
@@ -64,12 +66,18 @@ pub async fn evaluate_with(
     let (cases, manifest_sha256) = list(conf, stores).await?;
 
     let max_bytes = conf.run.memory.as_u64();
-    let gathered = gather(cases, stores, &conf.crop, max_bytes, |person| {
-        asked.is_wanted(person)
-    })
-    .await;
+    let stop = stop.shared();
+    let is_wanted = |person: &str| asked.is_wanted(person);
+    let gathered = tokio::select! {
+        gathered = gather(cases, stores, &conf.crop, max_bytes, is_wanted) => gathered,
+        () = stop.clone() => {
+            say("stopped; nothing was written, start again to begin anew");
+            return Ok(Exit::SomeFailed);
+        }
+    };
     let (degrade, seed) = (asked.degrade, asked.seed);
-    let pairs = blocking(move || pair_up(gathered, degrade, seed)).await;
+    let registers = conf.evaluate.register != Register::None;
+    let pairs = blocking(move || pair_up(gathered, degrade, registers, seed)).await;
     for entry in &pairs.left_out {
         tracing::warn!(case = entry.case_id, level = ?entry.level, "{}", entry.fault);
     }
@@ -84,9 +92,10 @@ pub async fn evaluate_with(
     claim(conf, &output, &key).await?;
 
     say(&format!(
-        "comparison {key}: {} methods on {} vertebrae, {} left out",
+        "comparison {key}: {} methods on {} vertebrae ({} MiB in memory), {} left out",
         asked.methods.len(),
         pairs.subjects.len(),
+        bytes_of(&pairs) >> 20,
         pairs.left_out.len()
     ));
     let comparison = Comparison {
@@ -102,6 +111,11 @@ pub async fn evaluate_with(
         say("stopped; nothing was written, start again to begin anew");
         return Ok(Exit::SomeFailed);
     };
+    for method in &comparison.methods {
+        if let Some(fault) = &method.trace_fault {
+            tracing::warn!(method = method.conf.name, "no latents along the chain: {fault}");
+        }
+    }
     let comparison = publish(&output, comparison).await?;
     say(&closing(&comparison));
     Ok(if comparison.all_done() {
@@ -240,6 +254,10 @@ async fn compare(
             let open = || open(&device);
             let subjects = &comparison.subjects;
             done.push(try_method(method, &identity, &open, subjects, plan, &mut watch)?);
+            // traces come after the last vertebra that the watcher saw
+            if stopped.load(Ordering::Acquire) {
+                return None;
+            }
         }
         comparison.methods = done;
         Some(comparison)
@@ -309,6 +327,15 @@ async fn publish(output: &Place, comparison: Comparison) -> Result<Comparison, R
     Ok(comparison)
 }
 
+/// Returns the bytes of all masks compared on, which are held until the end.
+fn bytes_of(pairs: &Pairs) -> usize {
+    let both = pairs
+        .subjects
+        .iter()
+        .flat_map(|subject| [&subject.input, &subject.reference]);
+    both.map(|patch| patch.mask.len()).sum()
+}
+
 fn closing(comparison: &Comparison) -> String {
     let mut text = format!("{:<40} {:>4} {:>7} {:>9}\n", "method", "n", "DSC", "ASSD mm");
     for side in comparison.sides() {
@@ -335,8 +362,16 @@ fn closing(comparison: &Comparison) -> String {
     }
     let rows: usize = comparison.methods.iter().map(|method| method.rows.len()).sum();
     let failed = comparison.failures().count();
+    let untraced = comparison
+        .methods
+        .iter()
+        .filter(|method| method.trace_fault.is_some());
+    let untraced = match untraced.count() {
+        0 => String::new(),
+        count => format!("; {count} methods without latents along the chain"),
+    };
     text.push_str(&format!(
-        "{} reconstructions done, {failed} failed; {} cases or vertebrae left out; report/{REPORT} below comparison.output",
+        "{} reconstructions done, {failed} failed; {} cases or vertebrae left out{untraced}; report/{REPORT} below comparison.output",
         rows - failed,
         comparison.left_out.len()
     ));

@@ -160,7 +160,13 @@ fn line(progress: &Progress) -> String {
                 figures.join(", ")
             )
         }
-        Progress::Validated { phase, step, cases } => format!("{phase} step {step}: {}", means(cases)),
+        Progress::Validated { phase, step, cases } => {
+            let faults = cases
+                .iter()
+                .filter_map(|case| Some((&case.name, case.fault.as_ref()?)));
+            let faults: String = faults.map(|(name, fault)| format!("; {name}: {fault}")).collect();
+            format!("{phase} step {step}: {}{faults}", means(cases))
+        }
     }
 }
 

@@ -198,9 +198,26 @@ impl Run<'_> {
             Method::Vae => Ok(alone(
                 Autoencoder::new(&networks, recipe)?.loss(batch, recipe, &mut noise)?,
             )),
-            Method::LsdEbm if !recipe.is_joint() => Ok(alone(
-                Autoencoder::new(&networks, recipe)?.loss(batch, recipe, &mut noise)?,
-            )),
+            Method::LsdEbm if !recipe.is_joint() => {
+                let count = batch.seen.size5()?.0;
+                let mut rng = generator(derive(seed, "latent noise"));
+                let [least, largest] = recipe.latent_noise;
+                let factors: Vec<f32> = (0..count)
+                    .map(|_| (least + (largest - least) * rng.random::<f64>()) as f32)
+                    .collect();
+                let factors = Tensor::f_from_slice(&factors)?.f_to_device(self.device)?;
+                let mut scaled = |shape: &[i64]| -> Result<Tensor, ModelError> {
+                    let noise = noise(shape)?;
+                    let mut column = vec![1; noise.dim()];
+                    column[0] = count;
+                    Ok(noise.f_mul(&factors.f_view(column.as_slice())?)?)
+                };
+                Ok(alone(Autoencoder::new(&networks, recipe)?.loss(
+                    batch,
+                    recipe,
+                    &mut scaled,
+                )?))
+            }
             Method::LsdEbm => {
                 let levels = recipe.description(self.state.latent.clone()).schedule()?.levels();
                 let count = batch.seen.size().first().copied().unwrap_or_default();

@@ -192,6 +192,8 @@ const KINDS: [Kind; 1] = [Kind::Float];
 /// Of losses that are large sums, and of differences of energies.
 const LOSS: [f64; 2] = [1e-6, 1e-10];
 const CONTRAST: [f64; 2] = [1e-4, 1e-10];
+/// Of statistics after a step whose gradient is 0: f32 and f64 of the authors' code differ by up to 1.13e-5.
+const AFTER_A_STEP_OF_ROUNDING: [f64; 2] = [5.7e-5, 5.7e-5];
 
 #[test]
 fn a_step_of_lsd_ebm_equals_the_golden_one() {
@@ -312,12 +314,13 @@ fn a_step_of_lebm_equals_the_golden_one() {
         start.compare_step(&mut state.energy, &of_energy, &[(ENERGY, "energy")]);
         start.compare_step(&mut state.networks, &losses.networks, &[(GENERATOR, "generator")]);
 
+        // the energy's gradients are 0, so that Adam's step of up to the learning rate a weight follows rounding alone
         count_once_more(&state.energy, &start.recipe, &losses.counted.unwrap()).unwrap();
         for (name, statistic) in &state.energy.statistics {
             let own = name.strip_prefix(ENERGY).unwrap();
             let expected = &start.expected["energy_running_stats_after_en_noise"][own];
             let found = statistic.to_kind(Kind::Double).norm().double_value(&[]);
-            start.compare(name, found, &expected["l2"], [3.5e-5, 1e-9]);
+            start.compare(name, found, &expected["l2"], AFTER_A_STEP_OF_ROUNDING);
         }
     }
 }

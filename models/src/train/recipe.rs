@@ -74,6 +74,10 @@ pub struct Recipe {
     pub reuse: u64,
     /// Random deformation of the masks.
     pub augment: AugmentConf,
+    /// Least and largest factor on the noise of the posterior that the generator decodes, drawn per mask. 1 is the
+    /// evidence lower bound's. From 0 on, the generator also learns to decode the mean, which is what LSD-EBM's chain
+    /// starts from: cells of the latent that carry nothing are noise in a sample and still in the mean.
+    pub latent_noise: [f64; 2],
     /// What encoder, generator or U-Net are trained for.
     pub loss: LossConf,
     /// How encoder, generator or U-Net are trained.
@@ -228,6 +232,12 @@ impl Recipe {
                 return wrong(format!("{name}: expected a share of 0 to 1, found {share}"));
             }
         }
+        let [least, largest] = self.latent_noise;
+        if !(0.0 <= least && least <= largest && largest.is_finite()) {
+            return wrong(format!(
+                "latent_noise: expected two factors from 0 on that rise, found {least} and {largest}"
+            ));
+        }
         if self.informed + self.restored > 1.0 {
             return wrong(format!(
                 "informed, restored: expected shares of at most 1 together, found {} and {}",
@@ -293,6 +303,7 @@ struct Written {
     phantoms: f64,
     reuse: u64,
     augment: AugmentConf,
+    latent_noise: [f64; 2],
     loss: LossConf,
     fit: Fit,
     energy: EnergyConf,
@@ -403,6 +414,7 @@ mod tests {
             r#"{"fit": {"batch": 0}}"#,
             r#"{"levels": {"paper": 1}}"#,
             r#"{"informed": 0.7, "restored": 0.7}"#,
+            r#"{"latent_noise": [1.0, 0.5]}"#,
         ] {
             assert!(
                 matches!(read(text).unwrap().check(), Err(ModelError::Conf(_))),

@@ -288,7 +288,7 @@ fn what_is_no_checkpoint_of_this_network_is_refused() {
         assert!(matches!(result, Err(ModelError::Conf(_))));
     }
     let recipe = compact();
-    let shipped = crate::weights::shipped(Method::LsdEbm).unwrap();
+    let shipped = crate::weights::shipped(Method::LsdEbm);
     for bytes in [&checkpoint[..checkpoint.len() - 9], shipped] {
         let result = train(&job(&masks, &recipe), Some(bytes), &mut nothing);
         assert!(matches!(result, Err(ModelError::Weights(_))));

@@ -4,7 +4,7 @@ use models::degrade::degrade_with_slices;
 use models::seed::derive;
 use rayon::prelude::*;
 use schemas::payload::CroppedVertebra;
-use schemas::vertebra::Flags;
+use schemas::vertebra::{Flags, METRIC_NAMES};
 use schemas::{Cropped, Fault, Flag, Level, Patch, Scores};
 
 use super::conf::Degrade;
@@ -54,6 +54,11 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// Returns whether metrics of masks as they lie say something: the reference meets the input.
+    pub fn meets(&self) -> bool {
+        self.source == Source::Degraded || !self.flags.contains(&Flag::ReferenceElsewhere)
+    }
+
     /// Returns what the report calls it: the case and the level, which many a case's name holds already.
     pub fn name(&self) -> String {
         let level = self.level.as_str();
@@ -85,7 +90,13 @@ pub struct Pairs {
 }
 
 /// Returns the pairs of input and reference that the cases give, every vertebra of the others with its reason.
-pub fn pair_up(gathered: Gathered, conf: Degrade, seed: u64) -> Pairs {
+///
+/// A reference that lies elsewhere is left out, unless it is to be moved (`registers`) or degraded.
+pub fn pair_up(gathered: Gathered, conf: Degrade, registers: bool, seed: u64) -> Pairs {
+    let conf = Pairing {
+        degrade: conf,
+        registers,
+    };
     let mut pairs = Pairs {
         left_out: gathered.failed.into_iter().map(whole_case).collect(),
         ..Pairs::default()
@@ -121,6 +132,13 @@ pub fn pair_up(gathered: Gathered, conf: Degrade, seed: u64) -> Pairs {
     pairs
 }
 
+/// How input and reference come together.
+#[derive(Clone, Copy)]
+struct Pairing {
+    degrade: Degrade,
+    registers: bool,
+}
+
 fn whole_case((case_id, fault): (String, Fault)) -> LeftOut {
     LeftOut {
         case_id,
@@ -133,30 +151,36 @@ fn subject(
     case_id: &str,
     person: &str,
     vertebra: CroppedVertebra,
-    conf: Degrade,
+    conf: Pairing,
     seed: u64,
 ) -> Result<Subject, Fault> {
     let level = vertebra.level;
     let seed = derive(seed, &format!("{person}_{level}"));
-    let (input, reference, source) = sides(vertebra.clone(), conf, seed)?;
+    let flags = vertebra.flags.clone();
+    let (input, reference, source) = sides(vertebra, conf, seed)?;
     for (what, patch) in [("input", &input), ("reference", &reference)] {
         if patch.voxels() == 0 {
             let message = format!("{what}: expected voxels in the cube, found none");
             return Err(Fault::unsuitable("empty_patch", message));
         }
     }
-    let scores = scores(
-        input.mask.view(),
-        reference.mask.view(),
-        reference.affine.spacing_mm(),
-    );
+    // as in the flow: where the two do not meet, metrics as they lie say nothing
+    let scores = if source == Source::Paired && flags.contains(&Flag::ReferenceElsewhere) {
+        [None; METRIC_NAMES.len()]
+    } else {
+        scores(
+            input.mask.view(),
+            reference.mask.view(),
+            reference.affine.spacing_mm(),
+        )
+    };
     Ok(Subject {
         case_id: case_id.to_owned(),
         person: person.to_owned(),
         level,
         source,
         seed,
-        flags: vertebra.flags,
+        flags,
         input,
         reference,
         scores,
@@ -164,13 +188,14 @@ fn subject(
 }
 
 /// Returns input and reference of a vertebra.
-fn sides(vertebra: CroppedVertebra, conf: Degrade, seed: u64) -> Result<(Patch, Patch, Source), Fault> {
+fn sides(vertebra: CroppedVertebra, conf: Pairing, seed: u64) -> Result<(Patch, Patch, Source), Fault> {
     let flags = &vertebra.flags;
     if flags.contains(&Flag::ReferenceWithoutLevel) {
         let message = "reference: expected a label of this level, found none";
         return Err(Fault::unsuitable("reference_without_level", message));
     }
-    if flags.contains(&Flag::ReferenceElsewhere) {
+    let is_met = conf.registers || conf.degrade == Degrade::Always;
+    if flags.contains(&Flag::ReferenceElsewhere) && !is_met {
         let message = "reference: expected a label that meets the input, found it elsewhere";
         return Err(Fault::unsuitable("reference_elsewhere", message));
     }
@@ -182,7 +207,7 @@ fn sides(vertebra: CroppedVertebra, conf: Degrade, seed: u64) -> Result<(Patch, 
         };
         Ok((input, reference, Source::Degraded))
     };
-    match (vertebra.reference, conf) {
+    match (vertebra.reference, conf.degrade) {
         (Some(reference), Degrade::Auto | Degrade::Never) => Ok((vertebra.input, reference, Source::Paired)),
         (Some(reference), Degrade::Always) => degraded(reference),
         (None, Degrade::Auto | Degrade::Always) => degraded(vertebra.input),
@@ -245,7 +270,7 @@ mod tests {
     }
 
     fn only(reference: Option<Patch>, conf: Degrade) -> Subject {
-        let mut pairs = pair_up(gathered(reference, Flags::new()), conf, 0);
+        let mut pairs = pair_up(gathered(reference, Flags::new()), conf, false, 0);
         assert_eq!(pairs.left_out.len(), 1, "the case that gave nothing");
         assert_eq!(pairs.subjects.len(), 1);
         pairs.subjects.remove(0)
@@ -283,7 +308,7 @@ mod tests {
     #[test]
     fn what_has_nothing_to_be_compared_with_is_left_out_by_name() {
         let reasons = |gathered: Gathered, conf: Degrade| -> Vec<(Option<Level>, &'static str)> {
-            let left_out = pair_up(gathered, conf, 0).left_out;
+            let left_out = pair_up(gathered, conf, false, 0).left_out;
             left_out
                 .iter()
                 .map(|entry| (entry.level, entry.fault.reason))
@@ -299,6 +324,13 @@ mod tests {
             reasons(gathered(None, elsewhere), Degrade::Auto),
             [lost, (Some(Level::L2), "reference_elsewhere")]
         );
+        let elsewhere = Flags::from([Flag::ReferenceElsewhere]);
+        let reference = patch(phantom(Level::L2, 2));
+        let registered = pair_up(gathered(Some(reference), elsewhere), Degrade::Auto, true, 0);
+        let [subject] = registered.subjects.as_slice() else {
+            panic!("a reference that is to be moved may lie elsewhere")
+        };
+        assert!(!subject.meets() && subject.scores == [None; METRIC_NAMES.len()]);
         let empty = patch(Array3::zeros((128, 128, 128)));
         assert_eq!(
             reasons(gathered(Some(empty), Flags::new()), Degrade::Auto),

@@ -56,9 +56,17 @@ impl Reliability {
         true
     }
 
-    /// Returns (share of samples, share of the reference) of every bin that has a voxel.
+    /// Returns (share of samples, share of the reference) of every bin of claimed voxels that has one. Bin 0 is not among
+    /// them: its share is 1 by construction.
     pub fn curve(&self) -> Vec<(f64, f64)> {
-        self.shares().map(|(share, bin)| (share, observed(bin))).collect()
+        self.claims().map(|(share, bin)| (share, observed(bin))).collect()
+    }
+
+    /// Returns the share of the reference's voxels that no sample claims; `None` without a voxel.
+    pub fn missed(&self) -> Option<f64> {
+        let all: u64 = self.bins.iter().map(|bin| bin.in_reference).sum();
+        let missed = self.bins.first()?.in_reference;
+        (all > 0).then(|| missed as f64 / all as f64)
     }
 
     /// Returns the expected calibration error: the mean of |share of the reference − share of samples| over the bins,
@@ -70,7 +78,11 @@ impl Reliability {
     /// Returns the same over the voxels that at least one sample claims: how far a claim can be believed, without the
     /// voxels that all samples missed.
     pub fn error_of_claims(&self) -> Option<f64> {
-        error(self.shares().filter(|(share, _)| *share > 0.0))
+        error(self.claims())
+    }
+
+    fn claims(&self) -> impl Iterator<Item = (f64, &Bin)> {
+        self.shares().filter(|(share, _)| *share > 0.0)
     }
 
     fn shares(&self) -> impl Iterator<Item = (f64, &Bin)> {
@@ -116,7 +128,8 @@ mod tests {
             .map(|bin| (bin.voxels, bin.in_reference))
             .collect();
         assert_eq!(bins, [(1, 1), (4, 1), (2, 2), (0, 0), (5, 4)]);
-        assert_eq!(found.curve(), [(0.0, 1.0), (0.25, 0.25), (0.5, 1.0), (1.0, 0.8)]);
+        assert_eq!(found.curve(), [(0.25, 0.25), (0.5, 1.0), (1.0, 0.8)]);
+        assert_eq!(found.missed(), Some(1.0 / 8.0));
         // (1·1 + 4·0 + 2·0.5 + 5·0.2)/12 = 3/12; without the missed voxel 2/11
         let error = found.expected_calibration_error().expect("voxels");
         assert!((error - 0.25).abs() < 1e-12, "{error}");

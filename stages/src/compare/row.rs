@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use schemas::rows::ComparisonRow;
+use schemas::vertebra::METRIC_NAMES;
 use schemas::{Flag, Reconstruction};
 
 use super::method::{Attempt, Method, Plan};
@@ -16,6 +17,9 @@ pub(super) fn row(method: &Method, subject: &Subject, attempt: &Attempt, plan: P
     let fault = attempt.result.as_ref().err();
     let reference = &subject.reference;
     let measure = |made: &Reconstruction| {
+        if !subject.meets() {
+            return [None; METRIC_NAMES.len()];
+        }
         scores(
             made.mask.view(),
             reference.mask.view(),

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use schemas::ModelIdentity;
+
 use super::chart::{Series, lines};
 use super::picture::{Column, panel};
 use crate::compare::summary::{Side, metric, spread};
@@ -69,7 +71,7 @@ fn over_steps(comparison: &Comparison) -> Vec<Figure> {
                 let values = comparison.values(Side::Method(method), metric(name));
                 let values: Vec<f64> = values.into_iter().flatten().collect();
                 if let Some(spread) = spread(&values) {
-                    let points = series.entry(method.identity.chain.join(" + ")).or_default();
+                    let points = series.entry(line_of(&method.identity)).or_default();
                     points.push((f64::from(method.identity.steps), spread.mean));
                 }
             }
@@ -83,6 +85,21 @@ fn over_steps(comparison: &Comparison) -> Vec<Figure> {
             }
         })
         .collect()
+}
+
+/// Returns what is the same for methods that differ in their steps alone.
+fn line_of(identity: &ModelIdentity) -> String {
+    let mut name = identity.chain.join(" + ");
+    if let Some(sampler) = identity.sampler.filter(|sampler| *sampler != "trained") {
+        name.push_str(&format!(", {sampler}"));
+    }
+    if identity.samples > 1 {
+        name.push_str(&format!(", vote of {}", identity.samples));
+    }
+    if identity.mirror {
+        name.push_str(", mirror");
+    }
+    name
 }
 
 fn sorted((name, mut points): (String, Vec<(f64, f64)>)) -> Series {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use schemas::Level;
+use schemas::rows::ComparisonRow;
+use schemas::{Flag, Level};
 
 use super::markdown::{NONE, Table};
 use crate::compare::Comparison;
@@ -11,7 +12,7 @@ use crate::compare::summary::PERSONS_TO_RESAMPLE;
 use crate::tables::SOFTWARE_VERSION;
 
 /// Characters of a hash that a table shows; the Parquet has all.
-const HASH_SHOWN: usize = 16;
+const HASH_SHOWN: usize = 12;
 
 /// Fewer resampled units than these, and a percentile interval is clearly narrower than its name says.
 const FEW_UNITS: usize = 30;
@@ -93,6 +94,7 @@ pub fn header(comparison: &Comparison) -> String {
             "method",
             "chain",
             "steps",
+            "sampler",
             "samples",
             "mirror",
             "version",
@@ -101,22 +103,30 @@ pub fn header(comparison: &Comparison) -> String {
     );
     for method in &comparison.methods {
         let identity = &method.identity;
-        let hash: String = identity.weights_sha256.chars().take(HASH_SHOWN).collect();
         methods.row([
             method.conf.name.clone(),
             identity.chain.join(" → "),
             identity.steps.to_string(),
+            identity.sampler.unwrap_or(NONE).to_owned(),
             identity.samples.to_string(),
             if identity.mirror { "yes" } else { NONE }.to_owned(),
             identity.model_version.clone(),
-            if hash.is_empty() {
-                NONE.to_owned()
-            } else {
-                format!("{hash}…")
-            },
+            shortened(&identity.weights_sha256),
         ]);
     }
     format!("{}{}", facts.finish(), methods.finish())
+}
+
+/// Returns the beginning of each network's hash.
+fn shortened(hashes: &str) -> String {
+    if hashes.is_empty() {
+        return NONE.to_owned();
+    }
+    let each = hashes.split('+').map(|hash| {
+        let shown: String = hash.chars().take(HASH_SHOWN).collect();
+        format!("{shown}…")
+    });
+    each.collect::<Vec<_>>().join(" + ")
 }
 
 /// Returns what is missing, and why.
@@ -155,6 +165,16 @@ pub fn failures(comparison: &Comparison) -> String {
             ]);
         }
         text.push_str(&table.finish());
+    }
+    let empty = |row: &&ComparisonRow| row.flags.contains(&Flag::ReconstructionEmpty.as_str());
+    for method in &comparison.methods {
+        let count = method.rows.iter().filter(empty).count();
+        if count > 0 {
+            text.push_str(&format!(
+                "\n{}: {count} reconstructions are empty, with a DSC of 0 and without distances.\n",
+                method.conf.name
+            ));
+        }
     }
     text.push('\n');
     text

@@ -64,6 +64,21 @@ pub fn mean_and_sd(spread: Option<Spread>, decimals: usize) -> String {
     }
 }
 
+/// Returns the same, and how many values it is of where they are fewer than `all`.
+pub fn mean_and_sd_of(all: usize, spread: Option<Spread>, decimals: usize) -> String {
+    let count = spread.map_or(all, |spread| spread.count);
+    counted(mean_and_sd(spread, decimals), count, all)
+}
+
+/// Returns a cell, and the number of its values where they are fewer than `all`.
+pub fn counted(cell: String, count: usize, all: usize) -> String {
+    if count < all {
+        format!("{cell} ({count})")
+    } else {
+        cell
+    }
+}
+
 /// Returns `+mean [+low, +high]`.
 pub fn signed(estimate: Option<Estimate>, decimals: usize) -> String {
     let Some(estimate) = estimate else {
@@ -116,5 +131,6 @@ mod tests {
             count: 1,
         };
         assert_eq!(mean_and_sd(Some(spread), 2), "1.00");
+        assert_eq!(mean_and_sd_of(3, Some(spread), 2), "1.00 (1)");
     }
 }

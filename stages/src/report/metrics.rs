@@ -2,7 +2,7 @@
 
 use schemas::Level;
 
-use super::markdown::{Table, mean_and_sd, number, signed};
+use super::markdown::{Table, counted, mean_and_sd_of, number, signed};
 use crate::compare::Comparison;
 use crate::compare::summary::{Side, metric, spread};
 
@@ -20,7 +20,7 @@ const SHOWN: [(&str, &str, usize); 10] = [
     ("assd_mm", "ASSD mm", 3),
 ];
 
-/// Those given for every vertebra and level.
+/// Those given for every vertebra.
 const FEW: [(&str, &str, usize); 3] = [
     ("dsc", "DSC", 3),
     ("assd_mm", "ASSD mm", 3),
@@ -31,7 +31,7 @@ const FEW: [(&str, &str, usize); 3] = [
 pub fn means(comparison: &Comparison) -> String {
     let mut text = String::from(
         "## Metrics\n\nMean ± standard deviation (n − 1) over the vertebrae that have the value; n counts \
-         reconstructions. DSC, VS, SEN, SPEC, NMI and CK as in the paper's Appendix D (its Table 1 prints precision, here \
+         reconstructions, and a number in brackets those with the value where they are fewer: an empty one has no distances. DSC, VS, SEN, SPEC, NMI and CK as in the paper's Appendix D (its Table 1 prints precision, here \
          PPV, as SEN, and NPV as SPEC). HD95 and ASSD in mm: less is better.\n",
     );
     let headings = SHOWN.map(|(_, heading, _)| heading);
@@ -46,7 +46,7 @@ pub fn means(comparison: &Comparison) -> String {
                 .into_iter()
                 .flatten()
                 .collect();
-            mean_and_sd(spread(&values), decimals)
+            mean_and_sd_of(done, spread(&values), decimals)
         });
         let first = [side.name().to_owned(), done.to_string()];
         table.row(first.into_iter().chain(cells));
@@ -70,7 +70,10 @@ pub fn gains(comparison: &Comparison) -> String {
         });
         let pairs = estimates[0].0.map_or(0, |estimate| estimate.count);
         let first = [method.conf.name.clone(), pairs.to_string()];
-        let cells = estimates.map(|(estimate, decimals)| signed(estimate, decimals));
+        let cells = estimates.map(|(estimate, decimals)| {
+            let count = estimate.map_or(pairs, |estimate| estimate.count);
+            counted(signed(estimate, decimals), count, pairs)
+        });
         table.row(first.into_iter().chain(cells));
     }
     text.push_str(&table.finish());
@@ -108,7 +111,7 @@ pub fn between_methods(comparison: &Comparison) -> String {
 /// Returns mean metrics level by level.
 pub fn by_level(comparison: &Comparison) -> String {
     let mut text = String::from("## By level\n");
-    let headings = FEW.map(|(_, heading, _)| heading);
+    let headings = SHOWN.map(|(_, heading, _)| heading);
     let mut table = Table::new(2, ["level", "method", "n"].into_iter().chain(headings));
     for level in Level::ALL {
         let here: Vec<usize> = comparison
@@ -126,9 +129,9 @@ pub fn by_level(comparison: &Comparison) -> String {
                 .iter()
                 .filter_map(|index| comparison.scores(side, *index))
                 .collect();
-            let cells = FEW.map(|(name, _, decimals)| {
+            let cells = SHOWN.map(|(name, _, decimals)| {
                 let values: Vec<f64> = scores.iter().filter_map(|scores| scores[metric(name)]).collect();
-                mean_and_sd(spread(&values), decimals)
+                mean_and_sd_of(scores.len(), spread(&values), decimals)
             });
             let first = [
                 level.to_string(),

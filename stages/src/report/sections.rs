@@ -48,8 +48,8 @@ fn agreement(comparison: &Comparison, figures: &[Figure]) -> String {
     let mut text = String::from(
         "## Agreement of samples\n\nAgreement: mean share of samples on the winning side, over the voxels that any claims. \
          ECE: mean of |share of the voxels that the reference has − share k/N of samples that claim them|, over the bins \
-         k = 0 … N weighted by their voxels, of all voxels that any sample claims or the reference has; beside it without \
-         k = 0, the voxels that every sample missed.\n",
+         k = 1 … N weighted by their voxels: how far a claim can be believed. Missed: share of the reference that no sample \
+         claims; the last column counts these voxels too, each as an error of 1.\n",
     );
     let mut table = Table::new(
         1,
@@ -60,7 +60,8 @@ fn agreement(comparison: &Comparison, figures: &[Figure]) -> String {
             "volume sd mm³",
             "pairwise DSC",
             "ECE",
-            "ECE of claims",
+            "missed",
+            "ECE, missed ones too",
         ],
     );
     for method in sampled {
@@ -78,8 +79,9 @@ fn agreement(comparison: &Comparison, figures: &[Figure]) -> String {
             number(mean(|spread| spread.agreement), 3),
             number(mean(|spread| spread.volume_sd_mm3), 0),
             number(mean(|spread| spread.pairwise_dsc), 3),
-            number(error, 3),
             number(of_claims, 3),
+            number(reliability.and_then(|found| found.missed()), 3),
+            number(error, 3),
         ]);
     }
     text.push_str(&table.finish());
@@ -93,7 +95,9 @@ fn over_steps(figures: &[Figure]) -> String {
         return String::new();
     }
     format!(
-        "## Over steps\n\nThe paper's Fig. 4: the methods with `figure = \"steps\"`, a line a chain.\n\n{images}"
+        "## Over steps\n\nThe methods with `figure = \"steps\"`, a line a chain and sampler: the paper's Fig. 4 where each has \
+         an energy trained for its number of steps (header: weights), else one energy walked from different levels.\n\n\
+         {images}"
     )
 }
 

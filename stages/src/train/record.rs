@@ -217,6 +217,7 @@ mod tests {
             name: name.to_owned(),
             input,
             reconstruction,
+            fault: None,
         }
     }
 

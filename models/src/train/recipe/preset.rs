@@ -82,6 +82,11 @@ impl Recipe {
             } else {
                 AugmentConf::default()
             },
+            latent_noise: if method == Method::LsdEbm && !paper_code {
+                [0.0, 1.0]
+            } else {
+                [1.0, 1.0]
+            },
             loss: if paper_code {
                 by_sums
             } else {
