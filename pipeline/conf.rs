@@ -383,6 +383,13 @@ mod tests {
             persons.push(train.persons);
         }
         assert!(persons.iter().all(|of_one| *of_one == persons[0]));
+        for file in [
+            include_str!("../conf/evaluate.toml"),
+            include_str!("../conf/evaluate-steps.toml"),
+        ] {
+            let judged = Conf::read(Some(file), std::iter::empty(), &[]).expect("evaluate");
+            assert_eq!(judged.comparison.persons, judged_by);
+        }
     }
 
     #[test]
