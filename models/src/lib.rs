@@ -33,6 +33,9 @@ pub mod phantom;
 #[cfg(feature = "torch")]
 pub mod train;
 
+#[cfg(test)]
+pub(crate) mod testing;
+
 #[cfg(all(test, feature = "torch"))]
 pub(crate) mod golden;
 

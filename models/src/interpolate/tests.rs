@@ -4,6 +4,7 @@ mod turned;
 
 use super::*;
 use crate::reconstructor::{ModelConf, open};
+use crate::testing::{dice, voxels};
 
 /// Voxels along each edge of the patches here.
 const SIDE: usize = 64;
@@ -55,19 +56,6 @@ fn sliced(affine: Affine, slices: Slices, is_inside: impl Fn([f64; 3]) -> bool) 
         affine,
         slices: Some(slices),
     }
-}
-
-fn dice(one: &Array3<u8>, other: &Array3<u8>) -> f64 {
-    let both = one
-        .iter()
-        .zip(other)
-        .filter(|(one, other)| **one != 0 && **other != 0)
-        .count();
-    2.0 * both as f64 / (voxels(one) + voxels(other)) as f64
-}
-
-fn voxels(mask: &Array3<u8>) -> usize {
-    mask.iter().filter(|voxel| **voxel != 0).count()
 }
 
 fn restored(patch: &Patch) -> Array3<u8> {

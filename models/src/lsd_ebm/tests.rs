@@ -8,6 +8,7 @@ use crate::description::Preset;
 use crate::networks::restore::reconstruct_together;
 use crate::networks::{CompactSize, PaperSize};
 use crate::reconstructor::Sampler;
+use crate::testing::dice;
 use crate::train::fresh;
 use crate::weights::write;
 
@@ -343,14 +344,4 @@ fn the_preconditioned_sampler_comes_to_the_place_of_the_papers_300_steps() {
         );
         assert!(apart < 0.01, "{apart}");
     }
-}
-
-fn dice(one: &Array3<u8>, other: &Array3<u8>) -> f64 {
-    let both = one
-        .iter()
-        .zip(other)
-        .filter(|(a, b)| **a != 0 && **b != 0)
-        .count();
-    let voxels = |mask: &Array3<u8>| mask.iter().filter(|voxel| **voxel != 0).count();
-    2.0 * both as f64 / (voxels(one) + voxels(other)) as f64
 }
