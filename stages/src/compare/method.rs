@@ -96,8 +96,14 @@ pub fn try_method(
     };
     let start = Instant::now();
     for (index, subject) in subjects.iter().enumerate() {
-        let attempt = worker.reconstruct(subject);
-        method.rows.push(row(&method, subject, &attempt, plan));
+        let mut attempt = worker.reconstruct(subject);
+        let measured = catch_unwind(AssertUnwindSafe(|| row(&method, subject, &attempt, plan)));
+        let measured = measured.unwrap_or_else(|_| {
+            // a mistake of ours in a metric costs this vertebra, not the hours before it
+            attempt.result = Err(Fault::bug("panic", "panicked while measuring this vertebra"));
+            row(&method, subject, &attempt, plan)
+        });
+        method.rows.push(measured);
         if let Ok(made) = attempt.result {
             method.count_votes(&made, subject);
             if let Some(place) = plan.shown.iter().position(|shown| *shown == index) {

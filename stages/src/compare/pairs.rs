@@ -1,5 +1,7 @@
 //! Vertebrae with an input and a reference on one grid: what the methods are compared on.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use models::degrade::degrade_with_slices;
 use models::seed::derive;
 use rayon::prelude::*;
@@ -112,12 +114,13 @@ pub fn pair_up(gathered: Gathered, conf: Degrade, registers: bool, seed: u64) ->
                 .into_par_iter()
                 .map(move |vertebra| {
                     let level = vertebra.level;
-                    subject(origin.id.as_str(), &origin.person, vertebra, conf, seed).map_err(|fault| {
-                        LeftOut {
-                            case_id: origin.id.to_string(),
-                            level: Some(level),
-                            fault,
-                        }
+                    let made = || subject(origin.id.as_str(), &origin.person, vertebra, conf, seed);
+                    let made = catch_unwind(AssertUnwindSafe(made));
+                    let made = made.unwrap_or_else(|_| Err(Fault::bug("panic", "panicked on this vertebra")));
+                    made.map_err(|fault| LeftOut {
+                        case_id: origin.id.to_string(),
+                        level: Some(level),
+                        fault,
                     })
                 })
                 .collect::<Vec<_>>()

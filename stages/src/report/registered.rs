@@ -26,7 +26,8 @@ pub fn registered(comparison: &Comparison) -> String {
          motion onto their reference with the best DSC, sought within ±{} mm and ±{}° an axis. A reconstruction fitted to \
          the truth is measured optimistically: the registered values stand beside the others, never instead. Shift: way of \
          the centroid; rotation: angle of the whole turn. At limit: motions that end at the limit of the search, beyond \
-         which a better one may lie. An empty reconstruction is not moved. All other sections, volumes and pictures \
+         which a better one may lie. An empty reconstruction is not moved, and one whose reference lies elsewhere has no value \
+         as it lies: it is in the table of rows alone. All other sections, volumes and pictures \
          included, are of the reconstructions as they lie.\n",
         asked.register_mm, asked.register_degrees
     );
