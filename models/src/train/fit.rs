@@ -195,30 +195,7 @@ impl Run<'_> {
                     reconstruction(&logits, &batch.clean, &recipe.loss)?
                 }))
             }
-            Method::Vae => Ok(alone(
-                Autoencoder::new(&networks, recipe)?.loss(batch, recipe, &mut noise)?,
-            )),
-            Method::LsdEbm if !recipe.is_joint() => {
-                let count = batch.seen.size5()?.0;
-                let mut rng = generator(derive(seed, "latent noise"));
-                let [least, largest] = recipe.latent_noise;
-                let factors: Vec<f32> = (0..count)
-                    .map(|_| (least + (largest - least) * rng.random::<f64>()) as f32)
-                    .collect();
-                let factors = Tensor::f_from_slice(&factors)?.f_to_device(self.device)?;
-                let mut scaled = |shape: &[i64]| -> Result<Tensor, ModelError> {
-                    let noise = noise(shape)?;
-                    let mut column = vec![1; noise.dim()];
-                    column[0] = count;
-                    Ok(noise.f_mul(&factors.f_view(column.as_slice())?)?)
-                };
-                Ok(alone(Autoencoder::new(&networks, recipe)?.loss(
-                    batch,
-                    recipe,
-                    &mut scaled,
-                )?))
-            }
-            Method::LsdEbm => {
+            Method::LsdEbm if recipe.is_joint() => {
                 let levels = recipe.description(self.state.latent.clone()).schedule()?.levels();
                 let count = batch.seen.size().first().copied().unwrap_or_default();
                 let mut rng = generator(derive(seed, "levels"));
@@ -230,6 +207,12 @@ impl Run<'_> {
                     &levels,
                     &mut noise,
                 )
+            }
+            Method::Vae | Method::LsdEbm => {
+                let mut noise = weakened(noise, seed, recipe.latent_noise);
+                Ok(alone(
+                    Autoencoder::new(&networks, recipe)?.loss(batch, recipe, &mut noise)?,
+                ))
             }
             Method::Lebm => lebm_losses(&self.state, recipe, batch, &mut noise),
         }
@@ -244,6 +227,28 @@ pub fn noise_of(seed: u64, masks: &Tensor) -> impl FnMut(&[i64]) -> Result<Tenso
         .collect();
     let device = masks.device();
     move |shape: &[i64]| drawn(&mut rngs, shape, device)
+}
+
+/// Multiplies noise by a factor a sample, drawn between the two given ones.
+fn weakened(
+    mut noise: impl FnMut(&[i64]) -> Result<Tensor, ModelError>,
+    seed: u64,
+    [least, largest]: [f64; 2],
+) -> impl FnMut(&[i64]) -> Result<Tensor, ModelError> {
+    let mut rng = generator(derive(seed, "latent noise"));
+    move |shape: &[i64]| {
+        let noise = noise(shape)?;
+        let count = shape.first().copied().unwrap_or_default();
+        let factors: Vec<f32> = (0..count)
+            .map(|_| (least + (largest - least) * rng.random::<f64>()) as f32)
+            .collect();
+        let mut column = vec![1; noise.dim()];
+        if let Some(batch) = column.first_mut() {
+            *batch = count;
+        }
+        let factors = Tensor::f_from_slice(&factors)?.f_view(column.as_slice())?;
+        Ok(noise.f_mul(&factors.f_to_device(noise.device())?)?)
+    }
 }
 
 /// Returns parameters under training.

@@ -238,6 +238,13 @@ impl Recipe {
                 "latent_noise: expected two factors from 0 on that rise, found {least} and {largest}"
             ));
         }
+        let decodes_a_sample = matches!(self.method, Method::Vae | Method::LsdEbm) && !self.is_joint();
+        if self.latent_noise != [1.0, 1.0] && !decodes_a_sample {
+            return wrong(format!(
+                "latent_noise: expected [1, 1] for {} under this preset, found {least} and {largest}",
+                self.method
+            ));
+        }
         if self.informed + self.restored > 1.0 {
             return wrong(format!(
                 "informed, restored: expected shares of at most 1 together, found {} and {}",
@@ -415,6 +422,7 @@ mod tests {
             r#"{"levels": {"paper": 1}}"#,
             r#"{"informed": 0.7, "restored": 0.7}"#,
             r#"{"latent_noise": [1.0, 0.5]}"#,
+            r#"{"method": "reconnet", "latent_noise": [0.0, 1.0]}"#,
         ] {
             assert!(
                 matches!(read(text).unwrap().check(), Err(ModelError::Conf(_))),
