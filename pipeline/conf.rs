@@ -40,6 +40,10 @@ pub struct Conf {
     pub evaluate: EvaluateConf,
     /// How many cases each stage works on at once.
     pub widths: Widths,
+    /// How long each stage may take for one case.
+    pub timeouts: Timeouts,
+    /// How a run is seen from outside.
+    pub watch: WatchConf,
     /// What is written.
     pub write: WriteConf,
     /// How a model is trained.
@@ -63,10 +67,13 @@ pub struct RunConf {
     pub id: String,
     /// Every random number follows from it.
     pub seed: u64,
-    /// Most bytes of one object and of one decoded volume.
+    /// Most bytes that volumes take while they are read, all cases in hand together. A case takes its share before it is
+    /// fetched; one object or volume larger than all of it is refused.
     pub memory: ByteSize,
     /// Share of failed cases above which the run gives up, looked at from 50 outcomes on.
     pub max_failed: f64,
+    /// Longest time for the cases in hand after a stop signal, in s; cases not done by then stay for the next start.
+    pub stop_s: u64,
 }
 
 impl Default for RunConf {
@@ -78,6 +85,7 @@ impl Default for RunConf {
             seed: 0,
             memory: ByteSize::gib(8),
             max_failed: 0.5,
+            stop_s: 60,
         }
     }
 }
@@ -86,6 +94,8 @@ impl Default for RunConf {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Widths {
+    /// Waits for the store.
+    pub weigh: Width,
     /// Waits for the store.
     pub fetch: Width,
     /// Unpacks: one core each.
@@ -98,6 +108,62 @@ pub struct Widths {
     pub evaluate: Width,
     /// Packs and waits for the store.
     pub write: Width,
+}
+
+/// Section `[timeouts]`: longest time of one case in a stage, in s; 0 for no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// Looking at its objects.
+    pub weigh: u64,
+    /// Reading them; waiting for memory does not count.
+    pub fetch: u64,
+    /// Unpacking them.
+    pub decode: u64,
+    /// Cutting vertebrae out.
+    pub crop: u64,
+    /// Restoring them all, waiting for a model worker included.
+    pub reconstruct: u64,
+    /// Measuring them.
+    pub evaluate: u64,
+    /// Packing and putting its volumes.
+    pub write: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            weigh: 900,
+            fetch: 3600,
+            decode: 600,
+            crop: 600,
+            reconstruct: 3600,
+            evaluate: 900,
+            write: 3600,
+        }
+    }
+}
+
+/// Section `[watch]`: how a run is seen from outside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WatchConf {
+    /// Time between two progress lines where there is no terminal, in s.
+    pub line_s: u64,
+    /// Time without a case that begins or ends in any stage, in s, after which a warning names the stage.
+    pub quiet_s: u64,
+    /// Address of the page of metrics that Prometheus reads, `127.0.0.1:9464`; empty for none.
+    pub metrics: String,
+}
+
+impl Default for WatchConf {
+    fn default() -> Self {
+        Self {
+            line_s: 10,
+            quiet_s: 300,
+            metrics: String::new(),
+        }
+    }
 }
 
 /// A number, or "auto".
@@ -196,6 +262,13 @@ impl Conf {
                 "run.id: expected letters, digits, '.', '_' and '-', found {:?}",
                 self.run.id
             );
+        }
+        if self.watch.line_s == 0 || self.watch.quiet_s == 0 {
+            bail!("watch: expected line_s and quiet_s from 1 s on, found 0");
+        }
+        let metrics = &self.watch.metrics;
+        if !metrics.is_empty() && metrics.parse::<std::net::SocketAddr>().is_err() {
+            bail!("watch.metrics: expected an address such as 127.0.0.1:9464, found {metrics:?}");
         }
         self.crop.check().map_err(|message| anyhow!(message))?;
         self.evaluate.check().map_err(|message| anyhow!(message))?;

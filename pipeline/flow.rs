@@ -1,10 +1,11 @@
-//! The driver: moves cases through stages over bounded channels, times them, and turns panics into rows.
+//! The driver: moves cases through stages over bounded channels, times them, limits them, and turns panics into rows.
 //!
 //! ```text
-//! Flow::until(cases, stop).through(Fetch, w).through(Decode, w)….into(tables)
+//! Flow::until(cases, stop, gauges).through(Weigh, lane).within(&budget, need).through(Fetch, lane)….into(tables, …)
 //! ```
 //! Each `through` is one task that keeps at most `width` cases of its stage in hand and passes their outcomes on,
-//! in the order in which they end, through a channel that holds one. So memory is the sum of the widths.
+//! in the order in which they end, through a channel that holds one. So memory is the sum of the widths, and of what
+//! [`Flow::within`] lets in.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -13,7 +14,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
-use schemas::{Case, CaseId, Failure, Fault, Outcome, Spent};
+use schemas::{Case, CaseId, Failure, Fault, Held, Outcome, Spent};
+use stages::memory::Budget;
 use stages::{Sink, Stage};
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
@@ -21,12 +23,24 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument as _;
 
+use crate::gauges::{Gauge, Gauges};
+
 /// How often a sink is asked whether something is due while no outcome comes.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Outcomes on their way: a stream, and whom it will meet next.
 pub struct Flow<S> {
     outcomes: S,
+    gauges: Gauges,
+}
+
+/// What a stage is given: how many cases at once, and how long for each.
+#[derive(Debug, Clone, Copy)]
+pub struct Lane {
+    /// Cases in hand at most.
+    pub width: NonZeroUsize,
+    /// Longest time for one of them; `None` for as long as it takes.
+    pub limit: Option<Duration>,
 }
 
 /// What a running stage must know of a case to make a row of it if the stage panics.
@@ -34,6 +48,7 @@ struct InHand {
     id: CaseId,
     person: Option<String>,
     spent: Spent,
+    held: Held,
     start: Instant,
 }
 
@@ -46,21 +61,64 @@ where
     pub fn until(
         cases: S,
         stop: impl Future<Output = ()> + Send + 'static,
+        gauges: &Gauges,
     ) -> Flow<impl Stream<Item = Outcome<T>> + Send + 'static> {
         Flow {
             outcomes: cases.take_until(Box::pin(stop)),
+            gauges: gauges.clone(),
         }
     }
 
-    /// Adds a stage that works on up to `width` cases at once. What failed before passes by it.
-    pub fn through<G>(self, stage: G, width: NonZeroUsize) -> Flow<ReceiverStream<Outcome<G::Out>>>
+    /// Adds a stage. What failed before passes by it.
+    pub fn through<G>(self, stage: G, lane: Lane) -> Flow<ReceiverStream<Outcome<G::Out>>>
     where
         G: Stage<In = T>,
     {
         let (sender, receiver) = mpsc::channel(1);
-        tokio::spawn(drive(self.outcomes, Arc::new(stage), width.get(), sender));
+        let gauge = self.gauges.add(G::NAME, lane.width);
+        tokio::spawn(drive(self.outcomes, Arc::new(stage), lane, sender, gauge));
         Flow {
             outcomes: ReceiverStream::new(receiver),
+            gauges: self.gauges,
+        }
+    }
+
+    /// Lets a case on only once the budget holds what it needs; whoever came first goes first.
+    pub fn within(
+        self,
+        budget: &Budget,
+        need: impl Fn(&T) -> u64 + Send + 'static,
+    ) -> Flow<impl Stream<Item = Outcome<T>> + Send + 'static> {
+        let budget = budget.clone();
+        let outcomes = self.outcomes.then(move |outcome| {
+            let need = outcome.as_ref().map_or(0, |case| need(&case.body));
+            let budget = budget.clone();
+            async move {
+                let mut case = outcome?;
+                case.held = budget.take(need).await;
+                Ok(case)
+            }
+        });
+        Flow {
+            outcomes,
+            gauges: self.gauges,
+        }
+    }
+
+    /// Gives back to the budget what a case does not need any more.
+    pub fn keeping(
+        self,
+        need: impl Fn(&T) -> u64 + Send + 'static,
+    ) -> Flow<impl Stream<Item = Outcome<T>> + Send + 'static> {
+        let outcomes = self.outcomes.map(move |outcome| {
+            if let Ok(case) = &outcome {
+                case.held.shrink(need(&case.body));
+            }
+            outcome
+        });
+        Flow {
+            outcomes,
+            gauges: self.gauges,
         }
     }
 
@@ -72,12 +130,14 @@ where
         let keep = move |outcome: &Outcome<T>| !outcome.as_ref().is_err_and(&left_out);
         Flow {
             outcomes: tokio_stream::StreamExt::filter(self.outcomes, keep),
+            gauges: self.gauges,
         }
     }
 
     /// Hands every outcome to `watch`, then to the sink, and closes the sink at the end.
     ///
-    /// `watch` may end the flow early; what the sink holds is put down all the same.
+    /// `watch` may end the flow early; what the sink holds is put down all the same. So it is at once when `stopping`
+    /// is there, and a last time when `enough` is there: cases still in hand then have no row.
     ///
     /// # Errors
     /// The sink's error, or what `watch` ended the flow with.
@@ -85,12 +145,16 @@ where
         self,
         mut sink: K,
         mut watch: impl FnMut(&Outcome<T>) -> Result<(), E>,
+        stopping: impl Future<Output = ()>,
+        enough: impl Future<Output = ()>,
     ) -> Result<(), E>
     where
-        K: Sink<T> + Tick<Error = <K as Sink<T>>::Error>,
+        K: Sink<T> + Pending<Error = <K as Sink<T>>::Error>,
         E: From<<K as Sink<T>>::Error>,
     {
         let mut outcomes = std::pin::pin!(self.outcomes);
+        let (mut stopping, mut enough) = (std::pin::pin!(stopping), std::pin::pin!(enough));
+        let mut is_stopping = false;
         let mut ticks = tokio::time::interval(TICK);
         let mut verdict = Ok(());
         loop {
@@ -103,6 +167,11 @@ where
                         break;
                     }
                 }
+                () = &mut stopping, if !is_stopping => {
+                    is_stopping = true;
+                    sink.put_down().await?;
+                }
+                () = &mut enough => break,
                 _ = ticks.tick() => sink.tick().await?,
             }
         }
@@ -111,28 +180,36 @@ where
     }
 }
 
-/// A sink in which something may fall due while nothing comes.
-pub trait Tick {
+/// A sink that holds rows for a while.
+pub trait Pending {
     /// What ends the run.
     type Error;
 
-    /// Does what is due.
+    /// Does what is due while nothing comes.
     fn tick(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Puts down what is held, now.
+    fn put_down(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
-impl Tick for stages::tables::Tables {
+impl Pending for stages::tables::Tables {
     type Error = stages::tables::TablesError;
 
     async fn tick(&mut self) -> Result<(), Self::Error> {
         Self::tick(self).await
+    }
+
+    async fn put_down(&mut self) -> Result<(), Self::Error> {
+        self.publish().await
     }
 }
 
 async fn drive<G: Stage>(
     cases: impl Stream<Item = Outcome<G::In>> + Send,
     stage: Arc<G>,
-    width: usize,
+    lane: Lane,
     sender: mpsc::Sender<Outcome<G::Out>>,
+    gauge: Arc<Gauge>,
 ) {
     let mut cases = std::pin::pin!(cases.fuse());
     let mut running = JoinSet::new();
@@ -141,36 +218,62 @@ async fn drive<G: Stage>(
     loop {
         let outcome = tokio::select! {
             ended = running.join_next_with_id(), if !running.is_empty() => match ended {
-                Some(ended) => outcome_of::<G>(ended, &mut in_hand),
+                Some(ended) => outcome_of::<G>(ended, &mut in_hand, &gauge),
                 None => continue,
             },
-            case = cases.next(), if more && running.len() < width => match case {
+            case = cases.next(), if more && running.len() < lane.width.get() => match case {
                 None => {
                     more = false;
                     continue;
                 }
                 Some(Err(failure)) => Err(failure),
                 Some(Ok(case)) => {
-                    let Case { id, person, body, spent } = case;
-                    let span = tracing::debug_span!("stage", name = G::NAME, case = %id);
+                    let Case { id, person, body, spent, held } = case;
+                    let span = tracing::info_span!("stage", name = G::NAME, case = %id);
                     let stage = Arc::clone(&stage);
-                    let task = running.spawn(async move { stage.run(body).await }.instrument(span));
-                    in_hand.insert(task.id(), InHand { id, person, spent, start: Instant::now() });
+                    let work = async move { within_limit(&*stage, body, lane.limit).await };
+                    let start = gauge.begin();
+                    let task = running.spawn(work.instrument(span));
+                    in_hand.insert(task.id(), InHand { id, person, spent, held, start });
                     continue;
                 }
             },
             else => break,
         };
+        let ended = Instant::now();
         if sender.send(outcome).await.is_err() {
             // nobody listens any more: the run has ended for another reason
             break;
+        }
+        gauge.waited(ended.elapsed());
+    }
+}
+
+/// Lets a stage do its work, but not for ever. A blocking part of it cannot be called off: it goes on unheard.
+async fn within_limit<G: Stage>(stage: &G, body: G::In, limit: Option<Duration>) -> Result<G::Out, Fault> {
+    let Some(limit) = limit else {
+        return stage.run(body).await;
+    };
+    match tokio::time::timeout(limit, stage.run(body)).await {
+        Ok(result) => result,
+        Err(_) => {
+            let message = format!(
+                "expected an end of stage {name} within {} s (timeouts.{name}), found none",
+                limit.as_secs_f64(),
+                name = G::NAME
+            );
+            Err(Fault::timeout("stage_timeout", message))
         }
     }
 }
 
 type Ended<T> = Result<(Id, Result<T, Fault>), tokio::task::JoinError>;
 
-fn outcome_of<G: Stage>(ended: Ended<G::Out>, in_hand: &mut HashMap<Id, InHand>) -> Outcome<G::Out> {
+fn outcome_of<G: Stage>(
+    ended: Ended<G::Out>,
+    in_hand: &mut HashMap<Id, InHand>,
+    gauge: &Gauge,
+) -> Outcome<G::Out> {
     let id = match &ended {
         Ok((id, _)) => *id,
         Err(error) => error.id(),
@@ -179,11 +282,13 @@ fn outcome_of<G: Stage>(ended: Ended<G::Out>, in_hand: &mut HashMap<Id, InHand>)
         id,
         person,
         mut spent,
+        held,
         start,
     } = in_hand
         .remove(&id)
         .expect("every running task was put in hand when it was spawned");
     spent.push((G::NAME, start.elapsed()));
+    gauge.end(start, matches!(&ended, Ok((_, Ok(_)))));
     let fault = match ended {
         Ok((_, Ok(body))) => {
             return Ok(Case {
@@ -191,6 +296,7 @@ fn outcome_of<G: Stage>(ended: Ended<G::Out>, in_hand: &mut HashMap<Id, InHand>)
                 person,
                 body,
                 spent,
+                held,
             });
         }
         Ok((_, Err(fault))) => fault,
@@ -207,114 +313,4 @@ fn outcome_of<G: Stage>(ended: Ended<G::Out>, in_hand: &mut HashMap<Id, InHand>)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Odd;
-
-    impl Stage for Odd {
-        type In = u32;
-        type Out = u32;
-        const NAME: &'static str = "odd";
-
-        async fn run(&self, input: u32) -> Result<u32, Fault> {
-            assert!(input != 4, "four");
-            if input.is_multiple_of(2) {
-                Err(Fault::unsuitable("even", "even"))
-            } else {
-                Ok(input * 10)
-            }
-        }
-    }
-
-    #[derive(Default)]
-    struct Gather(Vec<(String, Result<u32, &'static str>)>);
-
-    impl Sink<u32> for &mut Gather {
-        type Error = ();
-
-        async fn accept(&mut self, outcome: Outcome<u32>) -> Result<(), ()> {
-            self.0.push(match outcome {
-                Ok(case) => (case.id.to_string(), Ok(case.body)),
-                Err(failure) => (failure.id.to_string(), Err(failure.fault.reason)),
-            });
-            Ok(())
-        }
-
-        async fn close(self) -> Result<(), ()> {
-            Ok(())
-        }
-    }
-
-    impl Tick for &mut Gather {
-        type Error = ();
-
-        async fn tick(&mut self) -> Result<(), ()> {
-            Ok(())
-        }
-    }
-
-    fn cases(count: u32) -> impl Stream<Item = Outcome<u32>> + Send + 'static {
-        let case = |number| {
-            Ok(Case {
-                id: format!("c{number}").parse().expect("id"),
-                person: None,
-                body: number,
-                spent: Vec::new(),
-            })
-        };
-        tokio_stream::iter((1..=count).map(case))
-    }
-
-    fn width(count: usize) -> NonZeroUsize {
-        NonZeroUsize::new(count).expect("not zero")
-    }
-
-    #[tokio::test]
-    async fn one_case_in_is_one_outcome_out_even_if_a_stage_panics() {
-        let mut gather = Gather::default();
-        let flow = Flow::until(cases(6), std::future::pending());
-        flow.through(Odd, width(2))
-            .into(&mut gather, |_| Ok::<(), ()>(()))
-            .await
-            .expect("flow");
-        gather.0.sort();
-        let expected = [
-            ("c1", Ok(10)),
-            ("c2", Err("even")),
-            ("c3", Ok(30)),
-            ("c4", Err("panic")),
-            ("c5", Ok(50)),
-            ("c6", Err("even")),
-        ];
-        let expected: Vec<_> = expected
-            .into_iter()
-            .map(|(id, result)| (id.to_owned(), result))
-            .collect();
-        assert_eq!(gather.0, expected);
-    }
-
-    #[tokio::test]
-    async fn a_stopped_flow_takes_no_new_case() {
-        let mut gather = Gather::default();
-        let flow = Flow::until(cases(1000), std::future::ready(()));
-        flow.through(Odd, width(2))
-            .into(&mut gather, |_| Ok::<(), ()>(()))
-            .await
-            .expect("flow");
-        assert!(gather.0.is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_watch_can_end_the_flow_early() {
-        let mut gather = Gather::default();
-        let mut seen = 0;
-        let flow = Flow::until(cases(1000), std::future::pending()).through(Odd, width(1));
-        let watch = |_: &Outcome<u32>| {
-            seen += 1;
-            if seen == 10 { Err(()) } else { Ok(()) }
-        };
-        assert_eq!(flow.into(&mut gather, watch).await, Err(()));
-        assert_eq!(gather.0.len(), 10);
-    }
-}
+mod tests;

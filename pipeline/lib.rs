@@ -1,16 +1,22 @@
 //! The verbs of spinestream, and the only place where stages meet. Read [`run::run`] first: it is the whole story.
 
 pub mod bar;
+pub mod census;
 pub mod conf;
 pub mod flow;
+pub mod gauges;
+pub mod metrics;
+pub mod record;
 pub mod run;
+pub mod summary;
 pub mod tally;
 pub mod verbs;
+pub mod view;
 
 #[cfg(feature = "torch")]
 use models::ModelError;
 use stages::manifest::ManifestError;
-use stages::store::StoreError;
+use stages::starts::Busy;
 use stages::tables::TablesError;
 #[cfg(feature = "torch")]
 use stages::train::TrainError;
@@ -34,15 +40,7 @@ pub enum RunEnd {
     /// The configuration does not fit the machine, the model or itself.
     #[error("configuration: {0}")]
     Conf(String),
-    /// The manifest cannot be had.
-    #[error("{key}: {error}")]
-    ManifestStore {
-        /// Which one: `run.manifest` or `train.manifest`.
-        key: &'static str,
-        /// Why.
-        error: StoreError,
-    },
-    /// The manifest cannot be read.
+    /// The manifest cannot be had, or not be read to its end.
     #[error("{key}: {error}")]
     Manifest {
         /// Which one.
@@ -50,6 +48,9 @@ pub enum RunEnd {
         /// Why.
         error: ManifestError,
     },
+    /// Another process does this run.
+    #[error(transparent)]
+    Busy(#[from] Busy),
     /// The sink cannot write.
     #[error("run.output: {0}")]
     Tables(#[from] TablesError),

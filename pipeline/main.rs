@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use spinestream::bar::AboveTheBars;
 use spinestream::conf::Conf;
 use spinestream::{Exit, RunEnd, run, verbs};
 use stages::store::Stores;
@@ -52,8 +53,14 @@ enum Log {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Runs a cohort: list → fetch → decode → crop → reconstruct → evaluate → write.
-    Run,
+    /// Runs a cohort: list → weigh → fetch → decode → crop → reconstruct → evaluate → write.
+    Run(verbs::run::Arguments),
+    /// Says what a run would do: cases, bytes, memory, what is done already, and how long it may take.
+    Plan(verbs::plan::Arguments),
+    /// Holds what a run has published against its manifest, against itself, and against the files it left.
+    Verify(verbs::verify::Arguments),
+    /// Merges the small parts of a run's tables into large ones.
+    Compact(verbs::compact::Arguments),
     /// Writes a cohort manifest by walking a folder or bucket of masks.
     Manifest(verbs::manifest::Arguments),
     /// Shows what the decoder sees in a file, or the fault it would become.
@@ -94,12 +101,15 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
         .enable_all()
         .build()
         .context("the async runtime")?;
-    runtime.block_on(async {
+    let exit = runtime.block_on(async {
         match &cli.verb {
-            Verb::Run => {
+            Verb::Run(arguments) => {
                 let stop = stop_signal("cases in hand are finished, no new one is taken");
-                Ok(run::run(&conf, &stores, stop).await?)
+                Ok(run::run(&conf, &stores, &arguments.retry(), stop).await?)
             }
+            Verb::Plan(arguments) => verbs::plan::plan(arguments, &conf, &stores).await,
+            Verb::Verify(arguments) => verbs::verify::verify(arguments, &conf, &stores).await,
+            Verb::Compact(arguments) => verbs::compact::compact(arguments, &conf, &stores).await,
             Verb::Manifest(arguments) => verbs::manifest::manifest(arguments, &stores).await,
             Verb::Inspect(arguments) => verbs::inspect::inspect(arguments, &conf, &stores).await,
             Verb::Phantom(arguments) => verbs::phantom::phantom(arguments, &stores).await,
@@ -115,7 +125,10 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
             }
             Verb::Doctor => Ok(verbs::doctor::doctor(&conf)),
         }
-    })
+    });
+    // what took too long may still be at it in a thread of its own: it is not waited for
+    runtime.shutdown_background();
+    exit
 }
 
 fn conf(common: &Common) -> Result<Conf> {
@@ -141,7 +154,7 @@ fn start_log(common: &Common) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(level))
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        .with_writer(|| AboveTheBars);
     match common.log {
         Log::Text => builder.with_target(false).init(),
         Log::Json => builder.json().init(),

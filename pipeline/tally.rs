@@ -1,23 +1,19 @@
-//! Counts outcomes as they end: progress while the run lasts, the closing table, the failure brake, the exit code.
+//! Counts outcomes as they end: for progress, the closing table, the failure brake, the exit code.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use indicatif::ProgressBar;
 use schemas::rows::VertebraRow;
 use schemas::vertebra::METRIC_NAMES;
-use schemas::{Outcome, Written};
+use schemas::{FaultKind, Outcome, Written};
 use serde::Serialize;
 
 use crate::RunEnd;
-use crate::bar::bar;
+use crate::census::Census;
 
 /// Outcomes from which on the share of failures is looked at.
 const BRAKE_FROM: usize = 50;
-
-/// Time between two progress lines where there is no terminal.
-const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// Vertebrae and failures that the closing table and the run's record list one by one; the tables hold all.
 const LISTED_MOST: usize = 24;
@@ -63,30 +59,22 @@ struct Dice {
 #[derive(Debug)]
 pub struct Tally {
     counts: Counts,
-    by_kind: BTreeMap<(&'static str, &'static str), usize>,
+    by_kind: BTreeMap<(&'static str, FaultKind), usize>,
     failures: Vec<FailureRecord>,
     listed: Vec<String>,
     dice: BTreeMap<&'static str, Dice>,
     max_failed: f64,
-    bar: ProgressBar,
     start: Instant,
-    last_line: Instant,
 }
 
 impl Tally {
-    /// Starts counting `cases`, of which earlier starts had done some, and some of these in vain.
-    pub fn new(cases: usize, already_done: usize, already_failed: usize, max_failed: f64) -> Self {
-        let bar = bar(
-            cases as u64,
-            "{pos}/{len} cases {elapsed_precise} left {eta_precise} {msg}",
-        );
-        bar.set_position(already_done as u64);
-        bar.reset_eta();
+    /// Starts counting the cases of a manifest, of which earlier starts had done some, and some of these in vain.
+    pub fn new(census: &Census, max_failed: f64) -> Self {
         Self {
             counts: Counts {
-                cases,
-                already_done,
-                already_failed,
+                cases: census.cases,
+                already_done: census.done,
+                already_failed: census.failed,
                 ..Counts::default()
             },
             by_kind: BTreeMap::new(),
@@ -94,9 +82,7 @@ impl Tally {
             listed: Vec::new(),
             dice: BTreeMap::new(),
             max_failed,
-            bar,
             start: Instant::now(),
-            last_line: Instant::now(),
         }
     }
 
@@ -114,10 +100,8 @@ impl Tally {
             }
             Err(failure) => {
                 self.counts.failed += 1;
-                *self
-                    .by_kind
-                    .entry((failure.stage, failure.fault.kind.as_str()))
-                    .or_default() += 1;
+                let kind = (failure.stage, failure.fault.kind);
+                *self.by_kind.entry(kind).or_default() += 1;
                 tracing::warn!(case = %failure.id, stage = failure.stage, "{}", failure.fault);
                 if self.failures.len() < RECORDED_MOST {
                     self.failures.push(FailureRecord {
@@ -129,7 +113,6 @@ impl Tally {
                 }
             }
         }
-        self.show_progress();
         let ended = self.counts.done + self.counts.failed;
         let share = self.counts.failed as f64 / ended as f64;
         if ended >= BRAKE_FROM && share > self.max_failed {
@@ -178,19 +161,19 @@ impl Tally {
         }
     }
 
-    fn show_progress(&mut self) {
-        self.bar.inc(1);
-        self.bar.set_message(format!("{} failed", self.counts.failed));
-        if self.bar.is_hidden() && self.last_line.elapsed() >= LINE_EVERY {
-            self.last_line = Instant::now();
-            let ended = self.counts.already_done + self.counts.done + self.counts.failed;
-            eprintln!(
-                "{ended} of {} cases, {} failed, {:.0} s",
-                self.counts.cases,
-                self.counts.failed,
-                self.start.elapsed().as_secs_f64()
-            );
-        }
+    /// Returns how many cases failed, by stage and kind.
+    pub fn by_kind(&self) -> &BTreeMap<(&'static str, FaultKind), usize> {
+        &self.by_kind
+    }
+
+    /// Returns how many cases have ended, over all starts.
+    pub fn ended(&self) -> usize {
+        self.counts.already_done + self.counts.done + self.counts.failed
+    }
+
+    /// Returns cases a second, of this start.
+    pub fn per_second(&self) -> f64 {
+        (self.counts.done + self.counts.failed) as f64 / self.start.elapsed().as_secs_f64().max(1e-3)
     }
 
     /// Returns the counts.
@@ -210,9 +193,8 @@ impl Tally {
         failed == 0 && counts.already_done + counts.done == counts.cases
     }
 
-    /// Ends the bar and returns the closing table.
+    /// Returns the closing table.
     pub fn close(&self) -> String {
-        self.bar.finish_and_clear();
         let mut text = String::new();
         let _ = self.write(&mut text);
         text
@@ -285,7 +267,11 @@ mod tests {
 
     #[test]
     fn the_brake_holds_from_fifty_outcomes_on() {
-        let mut tally = Tally::new(100, 0, 0, 0.5);
+        let census = Census {
+            cases: 100,
+            ..Census::default()
+        };
+        let mut tally = Tally::new(&census, 0.5);
         for _ in 0..49 {
             assert!(tally.see(&failure()).is_ok());
         }

@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use crate::support::{Cohort, block};
 use spinestream::{Exit, RunEnd};
+use stages::manifest::ManifestError;
 
 const FAST: [&str; 1] = ["model.chain=[\"identity\"]"];
 
@@ -69,7 +70,7 @@ async fn every_bad_case_is_one_row_with_its_reason() {
     ];
     let cases: &[(&str, &str, &str)] = &[
         ("ok,good.nii.gz,verse,,", "", "done"),
-        ("missing,none.nii.gz,verse,,", "fetch", "Missing object_not_found"),
+        ("missing,none.nii.gz,verse,,", "weigh", "Missing object_not_found"),
         (
             "truncated,truncated.nii.gz,verse,,",
             "decode",
@@ -191,7 +192,10 @@ async fn a_manifest_or_model_that_is_not_there_ends_the_run() {
     let settings = ["run.manifest=memory:///cohort/none.csv"];
     assert!(matches!(
         cohort.run("out", &settings).await,
-        Err(RunEnd::ManifestStore { .. })
+        Err(RunEnd::Manifest {
+            error: ManifestError::Store(_),
+            ..
+        })
     ));
     let mut cohort = Cohort::new();
     cohort.row("a,b.nii.gz,verse,,");

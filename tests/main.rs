@@ -2,17 +2,22 @@
 
 mod support;
 
+mod attempts;
 mod bad_input;
 mod command_line;
 mod degradation;
 mod equal_tables;
 mod evaluate;
+mod faults;
 mod interpolation;
 mod main_job;
 mod privacy;
+mod published;
 mod python;
 mod real_data;
 mod resume;
+mod s3;
 #[cfg(feature = "torch")]
 mod train;
 mod validation;
+mod watched;

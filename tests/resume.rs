@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::support::{Cohort, block, without_circumstances};
 use models::{Chain, ModelError, Reconstructor};
 use schemas::{Patch, Reconstruction};
-use spinestream::run::run_with;
+use spinestream::run::{Retry, run_with};
 use spinestream::{Exit, RunEnd};
 
 /// More than all stages together hold in hand.
@@ -117,7 +117,14 @@ async fn when_every_worker_has_gone_the_run_ends_and_the_rest_stays_for_the_next
         }
         _ => Err(ModelError::Device("lost".to_owned())),
     };
-    let end = run_with(&conf, &cohort.stores, Arc::new(open), std::future::pending()).await;
+    let end = run_with(
+        &conf,
+        &cohort.stores,
+        Arc::new(open),
+        &Retry::None,
+        std::future::pending(),
+    )
+    .await;
     assert!(matches!(end, Err(RunEnd::WorkersGone)), "{end:?}");
     let rows = cohort.table("out", "cases").await;
     assert!(

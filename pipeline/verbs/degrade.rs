@@ -9,7 +9,7 @@ use models::degrade::{degrade_labels, thick_slices};
 use schemas::{LabelMap, LabelScheme};
 use stages::decode::label_map;
 use stages::decode::nifti::write_label_map;
-use stages::fetch::{FetchConf, fetch_object};
+use stages::fetch::fetch_object;
 use stages::store::Stores;
 
 use super::place_of;
@@ -43,7 +43,7 @@ pub struct Arguments {
 /// A mask that cannot be read, or a place that cannot be written.
 pub async fn degrade(arguments: &Arguments, conf: &Conf, stores: &Arc<Stores>) -> Result<Exit> {
     let max_bytes = conf.run.memory.as_u64();
-    let object = fetch_object(stores, &url("IN", &arguments.input)?, &FetchConf { max_bytes }).await?;
+    let object = fetch_object(stores, &url("IN", &arguments.input)?, max_bytes).await?;
     let labels = match &arguments.labels {
         Some(name) => {
             let scheme =

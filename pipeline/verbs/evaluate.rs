@@ -10,21 +10,20 @@ use futures::FutureExt as _;
 use schemas::rows::{ComparisonRow, Row as _};
 use schemas::{Listed, ModelIdentity, Outcome};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use stages::blocking;
-use stages::compare::key::{hex, key};
+use stages::compare::key::key;
 use stages::compare::summary::{Side, metric, spread};
 use stages::compare::{Comparison, Method, Pairs, Plan, Progress, pair_up, try_method};
 use stages::evaluate::Register;
 use stages::gather::gather;
-use stages::manifest::{self, Context};
 use stages::pool::Open;
 use stages::report::{self, REPORT};
-use stages::store::{Place, Stores, folder_of};
+use stages::store::{Place, Stores};
 use stages::tables::{SOFTWARE_VERSION, TablesError, encode};
 
 use crate::conf::Conf;
-use crate::run::{SMALL_OBJECT, open_models, place, redacted, say, url};
+use crate::record::redacted;
+use crate::run::{all, manifest, open_models, place, say};
 use crate::{Exit, RunEnd};
 
 /// Time between two progress lines.
@@ -145,16 +144,11 @@ async fn identities(conf: &Conf, open: &[Arc<Open>]) -> Result<Vec<ModelIdentity
 
 /// Returns the manifest's cases and its SHA-256.
 async fn list(conf: &Conf, stores: &Stores) -> Result<(Vec<Outcome<Listed>>, String), RunEnd> {
-    let unusable = |error: &dyn std::fmt::Display| RunEnd::Unusable(format!("comparison.manifest: {error}"));
-    let url = url("comparison.manifest", &conf.comparison.manifest)?;
-    let place = stores.place(&url).map_err(|error| unusable(&error))?;
-    let bytes = place.read(SMALL_OBJECT).await.map_err(|error| unusable(&error))?;
-    let context = Context {
-        base: folder_of(&url).map_err(|error| unusable(&error))?,
-        labels: &conf.label_tables(),
-        seed: conf.comparison.seed,
-    };
-    let cases = manifest::list(place.path.as_ref(), &bytes, &context).map_err(|error| unusable(&error))?;
+    let key = "comparison.manifest";
+    let asked = &conf.comparison;
+    let manifest = manifest(key, &asked.manifest, asked.seed, conf, stores).await?;
+    let sha256 = manifest.sha256().to_owned();
+    let cases = all(key, manifest).await?;
     for person in &conf.comparison.persons {
         let is_there = cases.iter().any(|case| match case {
             Ok(case) => case.body.origin.person == *person,
@@ -166,7 +160,7 @@ async fn list(conf: &Conf, stores: &Stores) -> Result<(Vec<Outcome<Listed>>, Str
             )));
         }
     }
-    Ok((cases, hex(&Sha256::digest(&bytes))))
+    Ok((cases, sha256))
 }
 
 /// Writes the record of the comparison, unless the output holds the results of another one: these are never

@@ -7,7 +7,7 @@ use clap::Args;
 use schemas::{Fault, LabelScheme};
 use serde_json::json;
 use stages::decode::{DecodeConf, Inspection, inspect as look_at};
-use stages::fetch::{FetchConf, fetch_object};
+use stages::fetch::fetch_object;
 use stages::store::Stores;
 
 use crate::Exit;
@@ -58,7 +58,7 @@ async fn seen(
     scheme: Option<LabelScheme>,
 ) -> Result<Result<Inspection, Fault>> {
     let max_bytes = conf.run.memory.as_u64();
-    let object = match fetch_object(stores, &url("URL", &arguments.url)?, &FetchConf { max_bytes }).await {
+    let object = match fetch_object(stores, &url("URL", &arguments.url)?, max_bytes).await {
         Ok(object) => object,
         Err(fault) => return Ok(Err(fault)),
     };

@@ -14,7 +14,8 @@ use stages::train::{Ended, Gather, METRICS, Others, Progress, Scored, Split, WEI
 
 use crate::bar::bar;
 use crate::conf::Conf;
-use crate::run::{SMALL_OBJECT, list, place, redacted, say};
+use crate::record::redacted;
+use crate::run::{SMALL_OBJECT, list, place, say};
 use crate::{Exit, RunEnd};
 
 /// Time between two progress lines where there is no terminal.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::held::Held;
+
 /// Milliseconds and more that a case spent in each stage, in the order of the flow.
 pub type Spent = Vec<(&'static str, Duration)>;
 
@@ -129,6 +131,28 @@ impl fmt::Display for ObjectUrl {
     }
 }
 
+/// Where an object lies within its store. It holds record numbers as a URL does, and is shown as little.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ObjectKey(String);
+
+impl ObjectKey {
+    /// Wraps a key.
+    pub fn new(key: impl Into<String>) -> Self {
+        Self(key.into())
+    }
+
+    /// Returns the key itself, for the store only.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[key]")
+    }
+}
+
 /// One case on its way through the flow. Stages see only `body`.
 #[derive(Debug, Clone)]
 pub struct Case<T> {
@@ -140,6 +164,8 @@ pub struct Case<T> {
     pub body: T,
     /// Time spent in the stages behind it.
     pub spent: Spent,
+    /// What it holds of the run's memory.
+    pub held: Held,
 }
 
 /// Whose matter a fault is.
@@ -184,6 +210,18 @@ impl FaultKind {
             Self::Timeout => "Timeout",
             Self::Bug => "Bug",
         }
+    }
+}
+
+impl FromStr for FaultKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str().eq_ignore_ascii_case(text));
+        let names = || Self::ALL.map(Self::as_str).join(", ");
+        found.ok_or_else(|| format!("expected one of {}, found another word", names()))
     }
 }
 
@@ -238,6 +276,11 @@ impl Fault {
     /// Memory or the GPU gave out.
     pub fn exhausted(reason: &'static str, message: impl Into<String>) -> Self {
         Self::new(FaultKind::Exhausted, reason, message)
+    }
+
+    /// A stage took longer than it may.
+    pub fn timeout(reason: &'static str, message: impl Into<String>) -> Self {
+        Self::new(FaultKind::Timeout, reason, message)
     }
 
     /// A mistake of ours.

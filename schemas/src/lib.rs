@@ -3,6 +3,7 @@
 //! Listed in the order in which a case meets them.
 
 pub mod case;
+pub mod held;
 pub mod labels;
 pub mod payload;
 pub mod rows;
@@ -10,9 +11,10 @@ pub mod slices;
 pub mod vertebra;
 pub mod volume;
 
-pub use case::{Case, CaseId, Failure, Fault, FaultKind, ObjectUrl, Outcome, Spent};
+pub use case::{Case, CaseId, Failure, Fault, FaultKind, ObjectKey, ObjectUrl, Outcome, Spent};
+pub use held::Held;
 pub use labels::{LabelScheme, LabelTable};
-pub use payload::{Cropped, Decoded, Evaluated, Fetched, Listed, Origin, Reconstructed, Written};
+pub use payload::{Cropped, Decoded, Evaluated, Fetched, Listed, Origin, Reconstructed, Weighed, Written};
 pub use slices::Slices;
 pub use vertebra::{Flag, Level, ModelIdentity, Patch, Reconstruction, Registered, Scores};
 pub use volume::{Affine, LabelMap, Volume};

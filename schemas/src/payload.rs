@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::case::{CaseId, Fault, ObjectUrl};
+use crate::case::{CaseId, Fault, ObjectKey, ObjectUrl};
 use crate::labels::LabelScheme;
 use crate::rows::VertebraRow;
 use crate::vertebra::{Flags, Level, ModelIdentity, Patch, Reconstruction, Registered, Scores};
@@ -44,6 +44,52 @@ pub struct Listed {
     pub reference: Option<Named>,
     /// The image the mask was drawn on; kept for the `segment` stage to come, not read yet.
     pub image: Option<ObjectUrl>,
+}
+
+/// An object that has been looked at, not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WeighedFile {
+    /// Its key in the store of its mask.
+    pub key: ObjectKey,
+    /// Bytes of it.
+    pub size: u64,
+    /// The first of them; all, if it is small.
+    pub head: Bytes,
+    /// What the store calls this version of it, where it has a name for that.
+    pub etag: Option<String>,
+}
+
+/// One object of a mask, looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WeighedObject {
+    /// Level that the object's name states; only for [`LabelScheme::Classes`].
+    pub level: Option<Level>,
+    /// A single file, or the header of a pair.
+    pub file: WeighedFile,
+    /// The other half of a `.hdr`/`.img` pair.
+    pub pair: Option<WeighedFile>,
+}
+
+/// One mask's objects, looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WeighedMask {
+    /// The mask as the manifest names it.
+    pub named: Named,
+    /// One object, or one a class.
+    pub objects: Vec<WeighedObject>,
+}
+
+/// A case of which is known how much memory its volumes need.
+#[derive(Debug, Clone)]
+pub struct Weighed {
+    /// What the case is known by.
+    pub origin: Origin,
+    /// The thick-slice mask to restore.
+    pub mask: WeighedMask,
+    /// The paired CT mask.
+    pub reference: Option<WeighedMask>,
+    /// Most bytes that fetching and decoding them hold at once, by their sizes and headers.
+    pub bytes: u64,
 }
 
 /// One object's bytes.
@@ -97,6 +143,22 @@ pub struct Decoded {
     pub reference: Option<Labelled>,
 }
 
+impl Decoded {
+    /// Returns the bytes of its volumes.
+    pub fn bytes(&self) -> u64 {
+        let reference = self
+            .reference
+            .as_ref()
+            .map_or(0, |reference| bytes_of(reference.map.data.len()));
+        bytes_of(self.mask.map.data.len()) + reference
+    }
+}
+
+/// Bytes of a label map of that many voxels.
+fn bytes_of(voxels: usize) -> u64 {
+    (voxels * size_of::<u16>()) as u64
+}
+
 /// One vertebra cut out of its scan.
 #[derive(Debug, Clone)]
 pub struct CroppedVertebra {
@@ -125,6 +187,13 @@ pub struct Cropped {
     pub grid: Grid,
     /// From the head down.
     pub vertebrae: Vec<CroppedVertebra>,
+}
+
+impl Cropped {
+    /// Returns the bytes that putting the results back on the scan's grid will take.
+    pub fn bytes_to_paste(&self) -> u64 {
+        bytes_of(self.grid.shape.iter().product())
+    }
 }
 
 /// One vertebra with what the model made of it.
@@ -183,11 +252,24 @@ pub struct Evaluated {
     pub model: Arc<ModelIdentity>,
 }
 
+/// A file that a case has left in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenFile {
+    /// Its name below the case's folder.
+    pub name: String,
+    /// Bytes of it.
+    pub bytes: u64,
+    /// Their SHA-256, in hex.
+    pub sha256: String,
+}
+
 /// A case whose volumes lie in the store: what is left of it are rows.
 #[derive(Debug, Clone)]
 pub struct Written {
     /// What the case is known by.
     pub origin: Origin,
+    /// Its files.
+    pub files: Vec<WrittenFile>,
     /// From the head down.
     pub vertebrae: Vec<VertebraRow>,
 }

@@ -6,21 +6,22 @@ use std::sync::Arc;
 use bytes::Bytes;
 use models::ModelConf;
 use ndarray::{Array3, ShapeBuilder as _};
-use schemas::payload::Named;
+use schemas::payload::{Named, WeighedFile};
 use schemas::{
-    Affine, CaseId, Cropped, Decoded, Evaluated, Fault, Fetched, LabelScheme, Listed, ObjectUrl, Origin,
-    Reconstructed,
+    Affine, CaseId, Cropped, Decoded, Evaluated, Fault, Fetched, LabelScheme, Listed, ObjectKey, ObjectUrl,
+    Origin, Reconstructed, Weighed,
 };
 
 use crate::crop::{Crop, CropConf};
 use crate::decode::nifti::write_mask;
 use crate::decode::{Decode, DecodeConf};
 use crate::evaluate::Evaluate;
-use crate::fetch::{Fetch, FetchConf};
+use crate::fetch::Fetch;
 use crate::pool::{Pool, PoolConf};
 use crate::reconstruct::Reconstruct;
 use crate::stage::Stage;
 use crate::store::Stores;
+use crate::weigh::{Weigh, WeighConf};
 use crate::write::{Write, WriteConf};
 
 /// Runs a stage twice on the same good input and once on each damaged one; returns the output.
@@ -99,16 +100,30 @@ fn listed(mask: &str) -> Listed {
 #[tokio::test]
 async fn every_stage_keeps_the_contract() {
     let stores = stores().await;
-    let fetched = {
-        let stage = Fetch {
+    let weighed = {
+        let stage = Weigh {
             stores: Arc::clone(&stores),
-            conf: FetchConf::default(),
+            conf: WeighConf::default(),
         };
         let damaged = vec![(listed("none.nii.gz"), "object_not_found")];
-        holds(&stage, listed("mask.nii.gz"), damaged, |out: &Fetched| {
+        holds(&stage, listed("mask.nii.gz"), damaged, |out: &Weighed| {
             format!("{out:?}")
         })
         .await
+    };
+    let fetched = {
+        let stage = Fetch {
+            stores: Arc::clone(&stores),
+        };
+        let mut gone = weighed.clone();
+        gone.mask.objects[0].file = WeighedFile {
+            key: ObjectKey::new("none.nii.gz"),
+            size: 5,
+            head: Bytes::new(),
+            etag: None,
+        };
+        let damaged = vec![(gone, "object_not_found")];
+        holds(&stage, weighed, damaged, |out: &Fetched| format!("{out:?}")).await
     };
     let decoded = {
         let mut cut = fetched.clone();

@@ -8,9 +8,10 @@ use schemas::{Cropped, Fault, Listed, Outcome};
 
 use crate::crop::{Crop, CropConf};
 use crate::decode::{Decode, DecodeConf};
-use crate::fetch::{Fetch, FetchConf};
+use crate::fetch::Fetch;
 use crate::stage::Stage as _;
 use crate::store::Stores;
+use crate::weigh::{Weigh, WeighConf};
 
 /// What became of the listed cases.
 #[derive(Debug, Default)]
@@ -31,14 +32,7 @@ pub async fn gather(
     max_bytes: u64,
     is_wanted: impl Fn(&str) -> bool,
 ) -> Gathered {
-    let fetch = Fetch {
-        stores: Arc::clone(stores),
-        conf: FetchConf { max_bytes },
-    };
-    let decode = Decode {
-        conf: DecodeConf { max_bytes },
-    };
-    let crop = Crop { conf: crop.clone() };
+    let cut = Cut::new(stores, crop, max_bytes);
     let mut gathered = Gathered::default();
     for case in cases {
         let case = match case {
@@ -54,8 +48,7 @@ pub async fn gather(
             continue;
         }
         // as in the flow: a mistake of ours costs the case, and its words went to stderr
-        let cut = AssertUnwindSafe(cut(&fetch, &decode, &crop, case.body));
-        let cut = cut.catch_unwind().await;
+        let cut = AssertUnwindSafe(cut.run(case.body)).catch_unwind().await;
         match cut.unwrap_or_else(|_| Err(Fault::bug("panic", "panicked on this case"))) {
             Ok(cropped) => gathered.cases.push(cropped),
             Err(fault) => gathered.failed.push((case.id.to_string(), fault)),
@@ -64,8 +57,45 @@ pub async fn gather(
     gathered
 }
 
-async fn cut(fetch: &Fetch, decode: &Decode, crop: &Crop, listed: Listed) -> Result<Cropped, Fault> {
-    let fetched = fetch.run(listed).await?;
-    let decoded = decode.run(fetched).await?;
-    crop.run(decoded).await
+/// The stages from a listed case to its cubes, one after another.
+#[derive(Debug, Clone)]
+pub struct Cut {
+    /// Looks at the objects.
+    pub weigh: Weigh,
+    /// Reads them.
+    pub fetch: Fetch,
+    /// Makes volumes of them.
+    pub decode: Decode,
+    /// Cuts the vertebrae out.
+    pub crop: Crop,
+}
+
+impl Cut {
+    /// Sets the stages up; `max_bytes` limits one object and one decoded volume.
+    pub fn new(stores: &Arc<Stores>, crop: &CropConf, max_bytes: u64) -> Self {
+        Self {
+            weigh: Weigh {
+                stores: Arc::clone(stores),
+                conf: WeighConf { max_bytes },
+            },
+            fetch: Fetch {
+                stores: Arc::clone(stores),
+            },
+            decode: Decode {
+                conf: DecodeConf { max_bytes },
+            },
+            crop: Crop { conf: crop.clone() },
+        }
+    }
+
+    /// Cuts the vertebrae of one case.
+    ///
+    /// # Errors
+    /// The first stage's fault.
+    pub async fn run(&self, listed: Listed) -> Result<Cropped, Fault> {
+        let weighed = self.weigh.run(listed).await?;
+        let fetched = self.fetch.run(weighed).await?;
+        let decoded = self.decode.run(fetched).await?;
+        self.crop.run(decoded).await
+    }
 }

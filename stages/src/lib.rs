@@ -1,23 +1,27 @@
 //! The operators of the flow, one verb a file, listed in flow order. Tokio and stores; no order, no tensor.
 
 pub mod compare;
-mod cpu;
+pub mod cpu;
 pub mod crop;
 pub mod decode;
 pub mod evaluate;
 pub mod fetch;
 pub mod gather;
 pub mod manifest;
+pub mod memory;
 pub mod metrics;
+pub mod objects;
 pub mod paste;
 pub mod pool;
 pub mod reconstruct;
 pub mod report;
 pub mod stage;
+pub mod starts;
 pub mod store;
 pub mod tables;
 #[cfg(feature = "torch")]
 pub mod train;
+pub mod weigh;
 pub mod write;
 
 #[cfg(test)]

@@ -4,16 +4,23 @@ mod rows;
 pub mod walk;
 
 use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io::{Seek as _, Write as _};
+use std::sync::Arc;
 
-use bytes::Bytes;
+use futures::TryStreamExt as _;
 use models::seed::derive;
 use schemas::labels::LabelTable;
 use schemas::payload::Named;
-use schemas::{Case, CaseId, Failure, Fault, LabelScheme, Listed, ObjectUrl, Origin, Outcome};
+use schemas::{Case, CaseId, Failure, Fault, Held, LabelScheme, Listed, ObjectUrl, Origin, Outcome};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use url::Url;
 
-use crate::store::absolute;
+use crate::compare::key::hex;
+use crate::stage::blocking;
+use crate::store::{Place, StoreError, absolute};
+use crate::tables::fingerprint;
 
 /// Name of this stage in rows.
 pub const NAME: &str = "list";
@@ -69,37 +76,128 @@ pub enum ManifestError {
     /// The bytes are broken.
     #[error("cannot read the manifest: {0}")]
     Broken(String),
+    /// The store's.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// This machine's disk, on which a copy is kept.
+    #[error("expected room for a copy of the manifest in the folder for temporary files: {0}")]
+    Disk(std::io::Error),
 }
 
 /// What is needed to make cases of rows.
 #[derive(Debug, Clone)]
-pub struct Context<'a> {
+pub struct Context {
     /// Folder of the manifest, for relative paths.
     pub base: Url,
     /// A site's own label tables.
-    pub labels: &'a BTreeMap<String, LabelTable>,
+    pub labels: BTreeMap<String, LabelTable>,
     /// Seed of the run.
     pub seed: u64,
 }
 
-/// Reads a manifest into one outcome a row, in order.
+/// A manifest on this machine's disk, read row by row and never whole.
 ///
-/// # Errors
-/// The manifest as a whole cannot be read; a bad row is an outcome, not an error.
-pub fn list(name: &str, bytes: &Bytes, context: &Context<'_>) -> Result<Vec<Outcome<Listed>>, ManifestError> {
-    let rows = rows::read(name, bytes)?;
-    let mut seen = HashSet::new();
-    let outcomes = rows.into_iter().enumerate();
-    Ok(outcomes
-        .map(|(index, row)| outcome(index + 1, row, context, &mut seen))
-        .collect())
+/// It is copied there first: a run lasts for hours, and no store keeps a download open that long.
+#[derive(Debug)]
+pub struct Manifest {
+    file: File,
+    name: String,
+    sha256: String,
+    context: Arc<Context>,
+}
+
+impl Manifest {
+    /// Copies a manifest of at most `limit` bytes to a file without a name, which goes with this.
+    ///
+    /// # Errors
+    /// The store's; no room for the file.
+    pub async fn copy(place: &Place, limit: u64, context: Context) -> Result<Self, ManifestError> {
+        let (file, sha256) = spool(place, limit).await?;
+        Ok(Self {
+            file,
+            name: place.path.to_string(),
+            sha256,
+            context: Arc::new(context),
+        })
+    }
+
+    /// Returns a manifest of this text, in the format that `name` ends in.
+    #[cfg(test)]
+    pub(crate) fn of_text(name: &str, text: &str, context: Context) -> Self {
+        let mut file = tempfile::tempfile().expect("file");
+        file.write_all(text.as_bytes()).expect("write");
+        Self {
+            file,
+            name: name.to_owned(),
+            sha256: String::new(),
+            context: Arc::new(context),
+        }
+    }
+
+    /// Returns the SHA-256 of the manifest's bytes, in hex.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// Reads the manifest from its beginning: one outcome a row, in order. A bad row is an outcome; an error ends the
+    /// manifest. May be called several times, but not while an earlier reading goes on.
+    ///
+    /// # Errors
+    /// No row can be read.
+    pub fn read(&self) -> Result<Cases, ManifestError> {
+        let mut file = self.file.try_clone().map_err(ManifestError::Disk)?;
+        file.rewind().map_err(ManifestError::Disk)?;
+        Ok(Cases {
+            rows: rows::read(&self.name, file)?,
+            number: 0,
+            seen: HashSet::new(),
+            context: Arc::clone(&self.context),
+        })
+    }
+}
+
+/// Copies an object into a file without a name, and hashes it on the way.
+async fn spool(place: &Place, limit: u64) -> Result<(File, String), ManifestError> {
+    let mut file = tempfile::tempfile().map_err(ManifestError::Disk)?;
+    let found = place.open().await?;
+    if found.meta.size > limit {
+        let found = found.meta.size;
+        return Err(StoreError::TooLarge { limit, found }.into());
+    }
+    let mut hasher = Sha256::new();
+    let mut stream = found.into_stream();
+    while let Some(piece) = stream.try_next().await.map_err(StoreError::from)? {
+        hasher.update(&piece);
+        file = blocking(move || file.write_all(&piece).map(|()| file))
+            .await
+            .map_err(ManifestError::Disk)?;
+    }
+    Ok((file, hex(&hasher.finalize())))
+}
+
+/// The cases of a manifest, one after another.
+pub struct Cases {
+    rows: rows::Rows,
+    number: usize,
+    seen: HashSet<u128>,
+    context: Arc<Context>,
+}
+
+impl Iterator for Cases {
+    type Item = Result<Outcome<Listed>, ManifestError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let row = self.rows.next()?;
+        self.number += 1;
+        Some(row.map(|row| outcome(self.number, row, &self.context, &mut self.seen)))
+    }
 }
 
 fn outcome(
     number: usize,
     row: Result<Written, Fault>,
-    context: &Context<'_>,
-    seen: &mut HashSet<String>,
+    context: &Context,
+    seen: &mut HashSet<u128>,
 ) -> Outcome<Listed> {
     let fail = |id: CaseId, person: Option<String>, fault: Fault| {
         Err(Failure {
@@ -121,7 +219,7 @@ fn outcome(
             return fail(CaseId::of_row(number), None, fault);
         }
     };
-    if !seen.insert(id.folded()) {
+    if !seen.insert(fingerprint(&id.folded())) {
         let message = "case_id: expected an id not used by an earlier row (compared without case), found a repeated one";
         return fail(
             CaseId::of_row(number),
@@ -139,6 +237,7 @@ fn outcome(
             person: Some(person),
             body,
             spent: Vec::new(),
+            held: Held::default(),
         }),
         Err(fault) => fail(id, Some(person), fault),
     }
@@ -158,7 +257,7 @@ fn person(row: &Written, id: &CaseId) -> Result<String, Fault> {
     }
 }
 
-fn listed(row: &Written, id: &CaseId, person: String, context: &Context<'_>) -> Result<Listed, Fault> {
+fn listed(row: &Written, id: &CaseId, person: String, context: &Context) -> Result<Listed, Fault> {
     let mask = named(
         "mask",
         row.mask.as_deref(),
@@ -198,7 +297,7 @@ fn named(
     object: Option<&str>,
     scheme_column: &str,
     scheme: Option<&str>,
-    context: &Context<'_>,
+    context: &Context,
 ) -> Result<Option<Named>, Fault> {
     let Some(object) = object else {
         return Ok(None);
@@ -209,7 +308,7 @@ fn named(
         );
         return Err(Fault::unsuitable("no_label_scheme", message));
     };
-    let scheme = LabelScheme::named(scheme, context.labels).map_err(|message| {
+    let scheme = LabelScheme::named(scheme, &context.labels).map_err(|message| {
         Fault::unsuitable("unknown_label_scheme", format!("{scheme_column}: {message}"))
     })?;
     Ok(Some(Named {
@@ -218,7 +317,7 @@ fn named(
     }))
 }
 
-fn url(column: &str, text: &str, context: &Context<'_>) -> Result<ObjectUrl, Fault> {
+fn url(column: &str, text: &str, context: &Context) -> Result<ObjectUrl, Fault> {
     absolute(&context.base, text).map_err(|error| error.into_fault().about(column))
 }
 
@@ -227,13 +326,16 @@ mod tests {
     use super::*;
 
     fn read(name: &str, text: &str) -> Result<Vec<Outcome<Listed>>, ManifestError> {
-        let labels = BTreeMap::new();
         let context = Context {
             base: Url::parse("s3://cohort/2026/").expect("url"),
-            labels: &labels,
+            labels: BTreeMap::new(),
             seed: 7,
         };
-        list(name, &Bytes::from(text.to_owned()), &context)
+        let manifest = Manifest::of_text(name, text, context);
+        let again: Vec<_> = manifest.read()?.collect();
+        let cases: Vec<_> = manifest.read()?.collect();
+        assert_eq!(again.len(), cases.len(), "read twice");
+        cases.into_iter().collect()
     }
 
     fn reasons(outcomes: &[Outcome<Listed>]) -> Vec<(String, &'static str)> {
@@ -305,5 +407,14 @@ mod tests {
         )
         .expect("read");
         assert_eq!(reasons(&outcomes)[1], ("row-2".to_owned(), "malformed_row"));
+    }
+
+    #[test]
+    fn a_line_without_end_is_one_row_too() {
+        let long = format!("{{\"case_id\":\"{}\"}}\n", "x".repeat(3 << 20));
+        let text = format!("{long}{{\"case_id\":\"b\",\"mask\":\"x\",\"labels\":\"verse\"}}\n");
+        let outcomes = read("m.ndjson", &text).expect("read");
+        let expected = [("row-1".to_owned(), "malformed_row"), ("b".to_owned(), "ok")];
+        assert_eq!(reasons(&outcomes), expected);
     }
 }

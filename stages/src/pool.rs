@@ -3,11 +3,15 @@
 //! Only patches and masks cross threads, never a tensor. A worker takes one job, then whatever else waits, up to
 //! `batch`: micro-batches form across cases while each job keeps its own reply.
 
+mod clock;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use clock::Clock;
+pub use clock::Reading;
 use models::{Chain, ModelError, Reconstructor};
 use schemas::{Fault, ModelIdentity, Patch, Reconstruction};
 use serde::{Deserialize, Serialize};
@@ -71,6 +75,7 @@ pub struct Pool {
     jobs: async_channel::Sender<Job>,
     identity: Arc<ModelIdentity>,
     gone: watch::Receiver<bool>,
+    clock: Arc<Clock>,
 }
 
 impl Pool {
@@ -92,6 +97,7 @@ impl Pool {
         let (gone_sender, gone) = watch::channel(false);
         let gone_sender = Arc::new(gone_sender);
         let alive = Arc::new(AtomicUsize::new(workers));
+        let clock = Arc::new(Clock::new(Arc::clone(&alive)));
         let mut ready = Vec::new();
         for device in &conf.devices {
             for replica in 0..conf.replicas {
@@ -103,6 +109,7 @@ impl Pool {
                     queue: queue.clone(),
                     batch: conf.batch,
                     wait: Duration::from_millis(conf.wait_ms),
+                    clock: Arc::clone(&clock),
                 };
                 let last = LastOut {
                     alive: Arc::clone(&alive),
@@ -131,7 +138,13 @@ impl Pool {
             jobs,
             identity: Arc::new(identity),
             gone,
+            clock,
         })
+    }
+
+    /// Returns what the workers do and have done.
+    pub fn reading(&self) -> Reading {
+        self.clock.read(self.jobs.len())
     }
 
     /// Returns which models the workers hold.
@@ -198,6 +211,7 @@ struct Worker {
     queue: async_channel::Receiver<Job>,
     batch: usize,
     wait: Duration,
+    clock: Arc<Clock>,
 }
 
 impl Worker {
@@ -214,7 +228,11 @@ impl Worker {
         }
         while let Ok(first) = self.queue.recv_blocking() {
             let jobs = self.gather(first);
-            if !self.work(&mut chain, jobs) {
+            let went_on = {
+                let _busy = self.clock.start(jobs.len());
+                self.work(&mut chain, jobs)
+            };
+            if !went_on {
                 tracing::error!(device = %self.device, "a model worker could not be built anew and has gone");
                 return;
             }

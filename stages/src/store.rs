@@ -10,7 +10,9 @@ use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ClientOptions, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions};
+use object_store::{
+    ClientOptions, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
+};
 use schemas::{Fault, ObjectUrl};
 use url::Url;
 
@@ -104,6 +106,14 @@ impl Place {
         Ok(found.bytes().await?)
     }
 
+    /// Opens the object for reading piece by piece.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn open(&self) -> Result<GetResult, StoreError> {
+        Ok(self.store.get(&self.path).await?)
+    }
+
     /// Returns what the store says of the object, without reading it.
     ///
     /// # Errors
@@ -133,6 +143,17 @@ impl Place {
         match self.store.put_opts(&self.path, bytes.into(), options).await {
             Ok(_) => Ok(true),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes the object; that there is none is no error.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn delete(&self) -> Result<(), StoreError> {
+        match self.store.delete(&self.path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }

@@ -3,15 +3,16 @@
 //! A part's name is the hash of run, attempt and its sorted case ids, the same for both tables. A case is done if
 //! and only if its row is in a published `cases` part.
 
-use std::collections::HashSet;
+mod compact;
+mod parts;
+mod published;
+mod verify;
+
 use std::time::{Duration, Instant};
 
-use arrow_array::cast::AsArray as _;
-use arrow_array::types::UInt32Type;
+use arrow_array::RecordBatch;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -21,14 +22,16 @@ use schemas::{Case, Failure, Outcome, Spent, Written};
 use sha2::{Digest as _, Sha256};
 
 use crate::stage::{Sink, blocking};
-use crate::store::{Place, StoreError};
+use crate::store::StoreError;
 use crate::write::WriteConf;
+
+pub use compact::{Compacted, compact};
+pub use parts::{Listing, RunTables};
+pub use published::{Last, Published, fingerprint};
+pub use verify::{Problem, Verified, verify};
 
 /// Version of the software, as every row names it.
 pub const SOFTWARE_VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// Most bytes of one published part that is read back; a part of a thousand cases has about two million.
-const PART_MOST: u64 = 1 << 30;
 
 /// Why the tables cannot be written or read back: ends the run.
 #[derive(Debug, thiserror::Error)]
@@ -52,8 +55,7 @@ pub enum TablesError {
 /// The tables of one run.
 #[derive(Debug)]
 pub struct Tables {
-    output: Place,
-    run: String,
+    place: RunTables,
     worker: String,
     attempt: u32,
     conf: WriteConf,
@@ -63,13 +65,12 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Opens the tables of run `run` below `output`.
-    pub fn new(output: Place, run: &str, worker: &str, conf: WriteConf) -> Self {
+    /// Opens the tables of a run for the process `worker`, the `attempt`-th start of it.
+    pub fn new(place: RunTables, worker: &str, attempt: u32, conf: WriteConf) -> Self {
         Self {
-            output,
-            run: run.to_owned(),
+            place,
             worker: worker.to_owned(),
-            attempt: 0,
+            attempt,
             conf,
             pending: Vec::new(),
             oldest: None,
@@ -80,38 +81,6 @@ impl Tables {
     /// Returns how many parts have been published by this process.
     pub fn parts(&self) -> usize {
         self.parts
-    }
-
-    /// Returns which cases earlier starts of this run have done, and clears parts that a killed run left half published.
-    ///
-    /// # Errors
-    /// The store's, or a part that is none of ours.
-    pub async fn published(&self) -> Result<Published, TablesError> {
-        let mut published = Published::default();
-        // vertebrae first: a part that another process commits meanwhile is then no orphan
-        let vertebrae = self.folder::<VertebraRow>();
-        let vertebrae_parts = vertebrae.list().await?;
-        let cases = self.folder::<CaseRow>();
-        let mut names = HashSet::new();
-        for part in cases.list().await? {
-            names.extend(part.location.filename().map(str::to_owned));
-            let place = Place {
-                store: cases.store.clone(),
-                path: part.location,
-            };
-            published.add_part(place.read(PART_MOST).await?)?;
-        }
-        for part in vertebrae_parts {
-            if !part.location.filename().is_some_and(|name| names.contains(name)) {
-                use object_store::ObjectStoreExt as _;
-                vertebrae
-                    .store
-                    .delete(&part.location)
-                    .await
-                    .map_err(StoreError::from)?;
-            }
-        }
-        Ok(published)
     }
 
     /// Publishes what is held if it has been held long enough; called now and then while no outcome comes.
@@ -126,11 +95,11 @@ impl Tables {
         Ok(())
     }
 
-    fn folder<R: Row>(&self) -> Place {
-        self.output.join(&format!("tables/{}/run={}", R::TABLE, self.run))
-    }
-
-    async fn publish(&mut self) -> Result<(), TablesError> {
+    /// Publishes what is held.
+    ///
+    /// # Errors
+    /// The part could not be published.
+    pub async fn publish(&mut self) -> Result<(), TablesError> {
         self.oldest = None;
         if self.pending.is_empty() {
             return Ok(());
@@ -139,7 +108,7 @@ impl Tables {
         held.sort_by(|(a, _), (b, _)| a.case_id.cmp(&b.case_id));
         let name = format!(
             "part-{}.parquet",
-            part_key(&self.run, self.attempt, held.iter().map(|(row, _)| row))
+            part_key(self.place.run(), self.attempt, held.iter().map(|(row, _)| row))
         );
         let (vertebrae, cases) = blocking(move || {
             let (cases, vertebrae): (Vec<CaseRow>, Vec<Vec<VertebraRow>>) = held.into_iter().unzip();
@@ -148,10 +117,13 @@ impl Tables {
         })
         .await?;
         // in this order: a cases part without its vertebrae would be a lie, the other way round is an orphan
-        self.folder::<VertebraRow>().join(&name).put(vertebrae).await?;
-        if !self.folder::<CaseRow>().join(&name).create(cases).await? {
-            tracing::warn!("a part of the same cases was there already: another process did them too");
-        }
+        self.place
+            .folder::<VertebraRow>()
+            .join(&name)
+            .create(vertebrae)
+            .await?;
+        // the attempt is this process's own: a part of this name that is there already is this one
+        self.place.folder::<CaseRow>().join(&name).create(cases).await?;
         self.parts += 1;
         Ok(())
     }
@@ -171,6 +143,7 @@ impl Tables {
             vertebrae: vertebrae.len() as u32,
             vertebrae_failed: failed as u32,
             bytes_read: Some(case.body.origin.bytes_read),
+            files: case.body.files.clone(),
             seed: Some(case.body.origin.seed),
             software_version: SOFTWARE_VERSION,
             duration_ms: total_ms(&case.spent),
@@ -192,6 +165,7 @@ impl Tables {
             vertebrae: 0,
             vertebrae_failed: 0,
             bytes_read: None,
+            files: Vec::new(),
             seed: None,
             software_version: SOFTWARE_VERSION,
             duration_ms: total_ms(&failure.spent),
@@ -262,60 +236,32 @@ fn part_key<'a>(run: &str, attempt: u32, sorted: impl Iterator<Item = &'a CaseRo
 /// # Errors
 /// Arrow's or Parquet's.
 pub fn encode<R: Row>(rows: &[R]) -> Result<Bytes, TablesError> {
+    encode_batch(&R::batch(rows)?)
+}
+
+fn encode_batch(batch: &RecordBatch) -> Result<Bytes, TablesError> {
+    let ndv = batch.num_rows().max(16) as u64;
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         .set_max_row_group_row_count(Some(10_000))
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_column_bloom_filter_enabled(ColumnPath::from("case_id"), true)
-        .set_column_bloom_filter_max_ndv(ColumnPath::from("case_id"), rows.len().max(16) as u64)
+        .set_column_bloom_filter_max_ndv(ColumnPath::from("case_id"), ndv)
         .set_created_by(format!("spinestream {SOFTWARE_VERSION}"))
         .set_key_value_metadata(Some(vec![KeyValue::new(
             SCHEMA_KEY.to_owned(),
             SCHEMA_VERSION.to_owned(),
         )]))
         .build();
-    let mut writer = ArrowWriter::try_new(Vec::new(), R::schema(), Some(properties))?;
-    writer.write(&R::batch(rows)?)?;
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties))?;
+    writer.write(batch)?;
     Ok(writer.into_inner()?.into())
-}
-
-/// What the published parts say of a run.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Published {
-    /// Ids of the cases that have a row, folded.
-    pub ids: HashSet<String>,
-    /// Those among them that failed, or of which a vertebra did.
-    pub failed: HashSet<String>,
-}
-
-impl Published {
-    fn add_part(&mut self, part: Bytes) -> Result<(), TablesError> {
-        const COLUMNS: [&str; 3] = ["case_id", "status", "vertebrae_failed"];
-        let builder = ParquetRecordBatchReaderBuilder::try_new(part)?;
-        let mask = ProjectionMask::columns(builder.parquet_schema(), COLUMNS);
-        for batch in builder.with_projection(mask).build()? {
-            let batch = batch?;
-            let column = |name: &str| batch.column_by_name(name).ok_or(TablesError::Foreign);
-            let texts = |name: &str| column(name)?.as_string_opt::<i32>().ok_or(TablesError::Foreign);
-            let vertebrae = column("vertebrae_failed")?;
-            let vertebrae = vertebrae
-                .as_primitive_opt::<UInt32Type>()
-                .ok_or(TablesError::Foreign)?;
-            let rows = texts("case_id")?.iter().zip(texts("status")?).zip(vertebrae);
-            for ((id, status), vertebrae_failed) in rows {
-                let id = id.unwrap_or_default().to_ascii_lowercase();
-                if status != Some("done") || vertebrae_failed.unwrap_or_default() > 0 {
-                    self.failed.insert(id.clone());
-                }
-                self.ids.insert(id);
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
     use super::*;
     use crate::store::Stores;
     use schemas::{CaseId, Fault, ObjectUrl};
@@ -332,49 +278,30 @@ mod tests {
         })
     }
 
-    fn tables(stores: &Stores, rows_per_part: usize) -> Tables {
+    fn place(stores: &Stores) -> RunTables {
         let output = stores.place(&ObjectUrl::new("memory:///out")).expect("place");
-        Tables::new(
-            output,
-            "r1",
-            "w1",
-            WriteConf {
-                rows_per_part,
-                ..WriteConf::default()
-            },
-        )
+        RunTables::new(output, "r1")
+    }
+
+    fn tables(stores: &Stores, rows_per_part: usize) -> Tables {
+        let conf = WriteConf {
+            rows_per_part,
+            ..WriteConf::default()
+        };
+        Tables::new(place(stores), "w1", 1, conf)
     }
 
     #[tokio::test]
-    async fn published_cases_are_known_and_orphans_go() {
+    async fn a_part_is_published_when_it_is_full_and_the_last_at_the_end() {
         let stores = Stores::default();
         let mut sink = tables(&stores, 2);
         for id in ["b", "A", "c"] {
             sink.accept(failure(id)).await.expect("accept");
         }
         assert_eq!(sink.parts(), 1, "the third case waits");
-        let orphan = stores.place(&ObjectUrl::new(
-            "memory:///out/tables/vertebrae/run=r1/part-x.parquet",
-        ));
-        orphan
-            .expect("place")
-            .put(Bytes::from_static(b"half"))
-            .await
-            .expect("put");
-        let done = tables(&stores, 2).published().await.expect("published");
-        assert_eq!(done.ids, HashSet::from(["a".to_owned(), "b".to_owned()]));
-        assert_eq!(done.failed.len(), 2);
-        let left = stores
-            .place(&ObjectUrl::new("memory:///out/tables/vertebrae"))
-            .expect("place")
-            .list()
-            .await;
-        assert_eq!(left.expect("list").len(), 1, "the orphan has gone");
         sink.close().await.expect("close");
-        assert_eq!(
-            tables(&stores, 2).published().await.expect("published").ids.len(),
-            3
-        );
+        let published = place(&stores).published().await.expect("published");
+        assert_eq!(published.cases(), 3);
     }
 
     #[test]

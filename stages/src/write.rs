@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use schemas::payload::{EvaluatedVertebra, Origin};
+use schemas::payload::{EvaluatedVertebra, Origin, WrittenFile};
 use schemas::rows::VertebraRow;
 use schemas::{Evaluated, Fault, Level, Written};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::decode::nifti::{write_label_map, write_mask};
 use crate::paste::paste;
@@ -84,11 +85,16 @@ impl Stage for Write {
         let forms = self.conf.volumes.clone();
         let volumes = {
             let case = Arc::clone(&case);
-            blocking(move || volumes(&case, &forms)).await?
+            let hashed =
+                move || volumes(&case, &forms).map(|volumes| volumes.into_iter().map(hashed).collect());
+            blocking(hashed).await
         };
-        for volume in volumes {
-            let place = self.volumes.join(case.origin.id.as_str()).join(&volume.name);
-            place.put(volume.bytes).await.map_err(StoreError::into_fault)?;
+        let volumes: Vec<(WrittenFile, Bytes)> = volumes?;
+        let mut files = Vec::with_capacity(volumes.len());
+        for (file, bytes) in volumes {
+            let place = self.volumes.join(case.origin.id.as_str()).join(&file.name);
+            place.put(bytes).await.map_err(StoreError::into_fault)?;
+            files.push(file);
         }
         let vertebrae = case
             .vertebrae
@@ -97,9 +103,21 @@ impl Stage for Write {
             .collect();
         Ok(Written {
             origin: case.origin.clone(),
+            files,
             vertebrae,
         })
     }
+}
+
+/// What the tables say of a file, and its bytes.
+fn hashed(volume: NamedVolume) -> (WrittenFile, Bytes) {
+    let digest = Sha256::digest(&volume.bytes);
+    let file = WrittenFile {
+        name: volume.name,
+        bytes: volume.bytes.len() as u64,
+        sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+    };
+    (file, volume.bytes)
 }
 
 /// A file to be put beside its case.

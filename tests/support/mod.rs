@@ -1,5 +1,8 @@
 //! What the tests share: cohorts in memory, runs on them, tables read back.
 
+pub mod faulty;
+pub mod s3;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,8 +13,9 @@ use ndarray::{Array3, ShapeBuilder as _};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::{Affine, ObjectUrl};
 use spinestream::conf::Conf;
+use spinestream::run::{self, Retry};
 use spinestream::verbs::phantom::pair;
-use spinestream::{Exit, RunEnd, run};
+use spinestream::{Exit, RunEnd};
 use stages::decode::nifti::write_mask;
 use stages::store::{Place, Stores};
 
@@ -47,6 +51,22 @@ impl Cohort {
         Self {
             stores: Arc::new(Stores::default()),
             rows: Vec::new(),
+        }
+    }
+
+    /// A cohort without rows whose objects, and results, lie in `stores`.
+    pub fn with(stores: Arc<Stores>) -> Self {
+        Self {
+            stores,
+            rows: Vec::new(),
+        }
+    }
+
+    /// The same cohort seen through other stores.
+    pub fn through(&self, stores: Arc<Stores>) -> Self {
+        Self {
+            stores,
+            rows: self.rows.clone(),
         }
     }
 
@@ -97,7 +117,13 @@ impl Cohort {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<Exit, RunEnd> {
         let conf = self.conf(out, settings).await;
-        run::run(&conf, &self.stores, stop).await
+        run::run(&conf, &self.stores, &Retry::None, stop).await
+    }
+
+    /// The same, with failed cases done again.
+    pub async fn run_again(&self, out: &str, settings: &[&str], retry: &Retry) -> Result<Exit, RunEnd> {
+        let conf = self.conf(out, settings).await;
+        run::run(&conf, &self.stores, retry, std::future::pending()).await
     }
 
     /// Writes the manifest and returns the configuration of a run on it.
@@ -122,9 +148,20 @@ impl Cohort {
         self.rows_below(&format!("{out}/tables/{table}/run=test")).await
     }
 
+    /// Reads every part in a folder of the disk, sorted by case and level.
+    pub async fn rows_on_disk(&self, folder: &std::path::Path) -> Vec<Row> {
+        let url = url::Url::from_directory_path(folder).expect("an absolute path");
+        self.rows_in(self.stores.place(&ObjectUrl::new(url)).expect("place"))
+            .await
+    }
+
     /// Reads every part below a place, sorted by case and level.
     pub async fn rows_below(&self, key: &str) -> Vec<Row> {
-        let folder = self.place(key);
+        self.rows_in(self.place(key)).await
+    }
+
+    /// Reads every part at a place, sorted by case and level.
+    pub async fn rows_in(&self, folder: Place) -> Vec<Row> {
         let mut rows = Vec::new();
         for part in folder.list().await.expect("list") {
             let place = Place {
@@ -166,9 +203,24 @@ pub fn rows_of(bytes: Bytes) -> Vec<Row> {
     rows
 }
 
+/// Returns of each case the row of its highest attempt, in order.
+pub fn last_attempts(cases: &[Row]) -> Vec<Row> {
+    let mut last: BTreeMap<&str, &Row> = BTreeMap::new();
+    let attempt = |row: &Row| row["attempt"].parse::<u32>().expect("a number");
+    for row in cases {
+        let known = last.entry(&row["case_id"]).or_insert(row);
+        if attempt(row) > attempt(known) {
+            *known = row;
+        }
+    }
+    last.into_values().cloned().collect()
+}
+
 /// Columns that say when, where and how fast, not what.
 pub fn is_circumstance(column: &str) -> bool {
-    column.ends_with("_ms") || ["worker", "batch", "attempt", "seconds", "cpu_seconds"].contains(&column)
+    // the hash of a file may follow libtorch's rounding, which follows the batch
+    let others = ["worker", "batch", "attempt", "files", "seconds", "cpu_seconds"];
+    column.ends_with("_ms") || others.contains(&column)
 }
 
 /// Returns the rows without their circumstances.

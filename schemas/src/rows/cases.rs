@@ -1,10 +1,19 @@
 //! Table `cases`: one row a manifest case, whatever happened to it.
 
 use super::Row;
-use super::column::{Column, count, real, text, wide};
+use super::column::{Column, count, files, real, text, wide};
+use crate::payload::WrittenFile;
 
 /// Stages whose milliseconds have a column of their own, in the order of the flow.
-pub const TIMED_STAGES: [&str; 6] = ["fetch", "decode", "crop", "reconstruct", "evaluate", "write"];
+pub const TIMED_STAGES: [&str; 7] = [
+    "weigh",
+    "fetch",
+    "decode",
+    "crop",
+    "reconstruct",
+    "evaluate",
+    "write",
+];
 
 /// Fate of one case of the manifest.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +33,7 @@ pub struct CaseRow {
     pub vertebrae: u32,
     pub vertebrae_failed: u32,
     pub bytes_read: Option<u64>,
+    pub files: Vec<WrittenFile>,
     pub seed: Option<u64>,
     pub software_version: &'static str,
     pub duration_ms: f64,
@@ -52,7 +62,7 @@ impl Row for CaseRow {
             }),
             count(
                 "attempt",
-                "0 for the first try; readers take a case's highest",
+                "number of the start of the run that made the row; readers take a case's highest",
                 |row: &Self| Some(row.attempt),
             )
             .required(),
@@ -82,6 +92,11 @@ impl Row for CaseRow {
             wide("bytes_read", "bytes fetched from the store", |row: &Self| {
                 row.bytes_read
             }),
+            files(
+                "files",
+                "files below the case's folder in volumes/run=<id>/, with size and SHA-256; the hash of a reconstruction may vary with the batch",
+                |row: &Self| &row.files,
+            ),
             wide(
                 "seed",
                 "seed of the case: from the run's seed and the case's id",

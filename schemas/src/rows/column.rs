@@ -6,10 +6,14 @@ use std::sync::Arc;
 use arrow_array::builder::{
     FixedSizeListBuilder, Float32Builder, Float64Builder, ListBuilder, StringBuilder,
 };
-use arrow_array::{ArrayRef, BooleanArray, Float64Array, StringArray, UInt32Array, UInt64Array};
-use arrow_schema::Field;
+use arrow_array::{
+    ArrayRef, BooleanArray, Float64Array, ListArray, StringArray, StructArray, UInt32Array, UInt64Array,
+};
+use arrow_buffer::OffsetBuffer;
+use arrow_schema::{DataType, Field, Fields};
 
 use super::DESCRIPTION_KEY;
+use crate::payload::WrittenFile;
 
 /// Makes the column of some rows.
 type Fill<R> = Box<dyn Fn(&[R]) -> ArrayRef>;
@@ -73,6 +77,31 @@ pub(super) fn texts<R: 'static>(
             builder.append_value(get(row).into_iter().map(Some));
         }
         Arc::new(builder.finish()) as ArrayRef
+    };
+    Column::new(name, description, Box::new(fill))
+}
+
+/// Files with size and hash.
+pub(super) fn files<R: 'static>(
+    name: &str,
+    description: &str,
+    get: impl Fn(&R) -> &[WrittenFile] + 'static,
+) -> Column<R> {
+    let fill = move |rows: &[R]| {
+        let fields = Fields::from(vec![
+            Field::new("name", DataType::Utf8, false),
+            Field::new("bytes", DataType::UInt64, false),
+            Field::new("sha256", DataType::Utf8, false),
+        ]);
+        let all: Vec<&WrittenFile> = rows.iter().flat_map(&get).collect();
+        let names: StringArray = all.iter().map(|file| Some(&file.name)).collect();
+        let bytes: UInt64Array = all.iter().map(|file| Some(file.bytes)).collect();
+        let hashes: StringArray = all.iter().map(|file| Some(&file.sha256)).collect();
+        let columns: Vec<ArrayRef> = vec![Arc::new(names), Arc::new(bytes), Arc::new(hashes)];
+        let structs = StructArray::new(fields.clone(), columns, None);
+        let lengths = OffsetBuffer::from_lengths(rows.iter().map(|row| get(row).len()));
+        let item = Arc::new(Field::new("item", DataType::Struct(fields), false));
+        Arc::new(ListArray::new(item, lengths, Arc::new(structs), None)) as ArrayRef
     };
     Column::new(name, description, Box::new(fill))
 }

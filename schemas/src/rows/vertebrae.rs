@@ -63,7 +63,7 @@ impl Row for VertebraRow {
             .required(),
             count(
                 "attempt",
-                "0 for the first try; readers take a case's highest",
+                "number of the start of the run that made the row; readers take a case's highest",
                 |row: &Self| Some(row.attempt),
             )
             .required(),

@@ -14,7 +14,7 @@ mod golden;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use schemas::payload::{FetchedMask, FetchedObject, Labelled};
 use schemas::{Decoded, Fault, Fetched, LabelMap, LabelScheme, LabelTable, Level};
@@ -86,6 +86,17 @@ pub fn label_map(bytes: &[u8], pair: Option<&[u8]>, max_bytes: u64) -> Result<La
     match Format::of(&format::head(bytes)?)? {
         Format::Nifti1 | Format::Nifti2 => labels::from_nifti(bytes, pair, max_bytes),
     }
+}
+
+/// Returns the most bytes that decoding a label map holds at once, by the beginning of its header; `voxels` begins the
+/// object of `size` bytes that the voxels lie in. What is no header will hold nothing.
+pub fn bytes_to_decode(header: &[u8], voxels: &[u8], size: u64) -> u64 {
+    let Ok(header) = nifti::Header::read(header) else {
+        return 0;
+    };
+    // at most two bytes of labels for one that is stored: a header may promise more than there can be
+    let most = source::most_bytes_of(voxels, size).saturating_mul(3);
+    header.label_map_bytes().min(most)
 }
 
 fn labelled(mask: &FetchedMask, conf: &DecodeConf) -> Result<Labelled, Fault> {

@@ -85,8 +85,12 @@ pub(super) fn is_gzip(bytes: &[u8]) -> bool {
 
 /// Returns the most bytes that `bytes` can hold, unpacked: what a header claims beyond that is not there.
 pub(super) fn most_bytes(bytes: &[u8]) -> u64 {
-    let length = bytes.len() as u64;
-    if is_gzip(bytes) {
+    most_bytes_of(bytes, bytes.len() as u64)
+}
+
+/// Returns the same for `length` bytes that begin with `head`.
+pub(super) fn most_bytes_of(head: &[u8], length: u64) -> u64 {
+    if is_gzip(head) {
         length.saturating_mul(DEFLATE_MOST)
     } else {
         length

@@ -6,27 +6,27 @@ use flate2::{Compression, write::GzEncoder};
 
 /// A NIfTI file to be: an identity-like volume of 2 × 3 × 4 voxels unless told otherwise.
 #[derive(Clone)]
-pub(super) struct Sample {
-    pub(super) version: u8,
-    pub(super) big_endian: bool,
-    pub(super) single_file: bool,
-    pub(super) dim: Vec<i64>,
-    pub(super) datatype: i16,
-    pub(super) pixdim: [f64; 4],
-    pub(super) offset: f64,
-    pub(super) scaling: (f64, f64),
-    pub(super) qform_code: i16,
-    pub(super) sform_code: i16,
-    pub(super) quatern: [f64; 3],
-    pub(super) qoffset: [f64; 3],
-    pub(super) srow: [[f64; 4]; 3],
+pub(crate) struct Sample {
+    pub(crate) version: u8,
+    pub(crate) big_endian: bool,
+    pub(crate) single_file: bool,
+    pub(crate) dim: Vec<i64>,
+    pub(crate) datatype: i16,
+    pub(crate) pixdim: [f64; 4],
+    pub(crate) offset: f64,
+    pub(crate) scaling: (f64, f64),
+    pub(crate) qform_code: i16,
+    pub(crate) sform_code: i16,
+    pub(crate) quatern: [f64; 3],
+    pub(crate) qoffset: [f64; 3],
+    pub(crate) srow: [[f64; 4]; 3],
     /// Stored voxels, each already in the sample's byte order.
-    pub(super) voxels: Vec<u8>,
+    pub(crate) voxels: Vec<u8>,
 }
 
 impl Sample {
     /// Returns a sample of NIfTI-1 or NIfTI-2 with the 24 bytes 0 to 23 as voxels.
-    pub(super) fn new(version: u8) -> Self {
+    pub(crate) fn new(version: u8) -> Self {
         Self {
             version,
             big_endian: false,
@@ -46,7 +46,7 @@ impl Sample {
     }
 
     /// Returns the header, four bytes of extension flag included.
-    pub(super) fn header(&self) -> Vec<u8> {
+    pub(crate) fn header(&self) -> Vec<u8> {
         let length = if self.version == 1 { 352 } else { 544 };
         let mut writer = Writer {
             bytes: vec![0; length],
@@ -106,7 +106,7 @@ impl Sample {
     }
 
     /// Returns the whole single file, with padding up to the offset.
-    pub(super) fn file(&self) -> Vec<u8> {
+    pub(crate) fn file(&self) -> Vec<u8> {
         let mut bytes = self.header();
         let offset = (self.offset.clamp(0.0, 4096.0) as usize).max(bytes.len());
         bytes.resize(offset, 0);
@@ -132,14 +132,14 @@ impl Writer {
 }
 
 /// Returns `bytes` as one gzip member.
-pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(bytes).expect("in memory");
     encoder.finish().expect("in memory")
 }
 
 /// Returns the folder of shared data and goldens, or says that the test is skipped.
-pub(super) fn shared() -> Option<std::path::PathBuf> {
+pub(crate) fn shared() -> Option<std::path::PathBuf> {
     let shared = std::env::var_os("SPINESTREAM_SHARED");
     if shared.is_none() {
         eprintln!("skipped: SPINESTREAM_SHARED is not set");
@@ -148,10 +148,10 @@ pub(super) fn shared() -> Option<std::path::PathBuf> {
 }
 
 /// A small generator of numbers (SplitMix64): the same sequence for the same seed.
-pub(super) struct Random(pub(super) u64);
+pub(crate) struct Random(pub(super) u64);
 
 impl Random {
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -160,12 +160,12 @@ impl Random {
     }
 
     /// Returns a number from 0 to below 1.
-    pub(super) fn unit(&mut self) -> f64 {
+    pub(crate) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// Returns an index below `count`.
-    pub(super) fn below(&mut self, count: usize) -> usize {
+    pub(crate) fn below(&mut self, count: usize) -> usize {
         (self.next() % count as u64) as usize
     }
 }

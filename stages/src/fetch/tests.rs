@@ -1,6 +1,9 @@
-use super::*;
 use bytes::Bytes;
-use schemas::{CaseId, Origin};
+use schemas::payload::Named;
+use schemas::{CaseId, LabelScheme, Level, Listed, Origin};
+
+use super::*;
+use crate::weigh::{Weigh, WeighConf};
 
 async fn stored(keys: &[&str]) -> Arc<Stores> {
     let stores = Arc::new(Stores::default());
@@ -27,18 +30,20 @@ async fn fetch(stores: &Arc<Stores>, key: &str, scheme: LabelScheme) -> Result<F
         url: ObjectUrl::new(format!("memory:///{key}")),
         scheme,
     };
+    let weigh = Weigh {
+        stores: Arc::clone(stores),
+        conf: WeighConf::default(),
+    };
+    let listed = Listed {
+        origin,
+        mask,
+        reference: None,
+        image: None,
+    };
     let stage = Fetch {
         stores: Arc::clone(stores),
-        conf: FetchConf::default(),
     };
-    stage
-        .run(Listed {
-            origin,
-            mask,
-            reference: None,
-            image: None,
-        })
-        .await
+    stage.run(weigh.run(listed).await?).await
 }
 
 #[tokio::test]
@@ -85,47 +90,8 @@ async fn names_of_a_pair_are_names_whatever_they_hold() {
     let base = url::Url::from_directory_path(folder.path()).expect("a folder");
     let url = crate::store::absolute(&base, "m #1.img").expect("url");
     let stores = Arc::new(Stores::default());
-    let object = fetch_object(&stores, &url, &FetchConf::default())
-        .await
-        .expect("both halves");
+    let object = fetch_object(&stores, &url, 1 << 20).await.expect("both halves");
     assert_eq!(&object.bytes[..], b"m #1.hdr");
-}
-
-#[tokio::test]
-async fn stamps_are_of_what_would_be_read() {
-    let stores = stored(&[
-        "a/m.hdr",
-        "a/m.img",
-        "s/vertebrae_L1.nii.gz",
-        "s/segmentations/vertebrae_L2.nii.gz",
-        "s/vertebrae_T9.nii.gz",
-    ])
-    .await;
-    let stage = Fetch {
-        stores,
-        conf: FetchConf::default(),
-    };
-    let stamps = async |key: &str, scheme| {
-        let url = ObjectUrl::new(format!("memory:///{key}"));
-        let stamps = stage.stamps(&Named { url, scheme }).await;
-        stamps.map(|found| {
-            found
-                .iter()
-                .map(|object| object.location.to_string())
-                .collect::<Vec<_>>()
-        })
-    };
-    let l1 = LabelScheme::Binary(Level::L1);
-    assert_eq!(
-        stamps("a/m.img", l1.clone()).await.expect("pair"),
-        ["a/m.hdr", "a/m.img"]
-    );
-    assert_eq!(
-        stamps("s/", LabelScheme::Classes).await.expect("classes"),
-        ["s/segmentations/vertebrae_L2.nii.gz", "s/vertebrae_L1.nii.gz"]
-    );
-    let fault = stamps("a/n.nii", l1).await.expect_err("missing");
-    assert_eq!(fault.reason, "object_not_found");
 }
 
 #[tokio::test]
@@ -135,4 +101,31 @@ async fn a_missing_object_is_missing() {
         .await
         .expect_err("missing");
     assert_eq!(fault.reason, "object_not_found");
+}
+
+#[tokio::test]
+async fn a_large_object_comes_whole_in_two_steps() {
+    let stores = stored(&[]).await;
+    let bytes: Vec<u8> = (0..900_000_u32).map(|index| (index % 251) as u8).collect();
+    let place = stores
+        .place(&ObjectUrl::new("memory:///large.nii.gz"))
+        .expect("place");
+    place.put(bytes.clone().into()).await.expect("put");
+    let fetched = fetch(&stores, "large.nii.gz", LabelScheme::Binary(Level::L1))
+        .await
+        .expect("large");
+    assert_eq!(fetched.mask.objects[0].bytes, bytes);
+}
+
+#[tokio::test]
+async fn an_object_written_anew_meanwhile_is_read_anew() {
+    let stores = stored(&[]).await;
+    let place = stores
+        .place(&ObjectUrl::new("memory:///m.nii.gz"))
+        .expect("place");
+    place.put(vec![1; 600_000].into()).await.expect("put");
+    let looked = crate::objects::look(&place, 1 << 20).await.expect("there");
+    place.put(vec![2; 500_000].into()).await.expect("put");
+    let bytes = read_rest(&place, looked).await.expect("still there");
+    assert_eq!(bytes, vec![2; 500_000], "no mixture of both");
 }

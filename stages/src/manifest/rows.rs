@@ -1,21 +1,35 @@
 //! The three formats of a manifest, each to rows of text.
 
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read as _};
+
 use arrow_array::cast::AsArray as _;
 use arrow_array::{Array as _, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
-use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::Fault;
 
 use super::{COLUMNS, ManifestError, REQUIRED, Written};
 
+/// One row, or what is wrong with it; the outer error ends the manifest.
+type Found = Result<Result<Written, Fault>, ManifestError>;
+
+/// The rows of a manifest, one after another.
+pub(super) type Rows = Box<dyn Iterator<Item = Found> + Send>;
+
+/// Longest line of JSON, in bytes: a row of URLs, not a volume by mistake.
+const LINE_MOST: u64 = 1 << 20;
+
 /// Reads rows in the format that the object's name ends in.
-pub(super) fn read(name: &str, bytes: &Bytes) -> Result<Vec<Result<Written, Fault>>, ManifestError> {
+///
+/// # Errors
+/// Another format, or a beginning that no row can be read by.
+pub(super) fn read(name: &str, file: File) -> Result<Rows, ManifestError> {
     let name = name.to_ascii_lowercase();
     match name.rsplit_once('.').map(|(_, extension)| extension) {
-        Some("csv") => csv(bytes),
-        Some("jsonl" | "ndjson") => Ok(json_lines(bytes)),
-        Some("parquet") => parquet(bytes),
+        Some("csv") => csv(file),
+        Some("jsonl" | "ndjson") => Ok(Box::new(json_lines(BufReader::new(file)))),
+        Some("parquet") => parquet(file),
         Some(other) => Err(ManifestError::Format(format!(".{other}"))),
         None => Err(ManifestError::Format("a name without extension".to_owned())),
     }
@@ -61,9 +75,15 @@ fn set(row: &mut Written, column: &str, value: Option<String>) {
     *slot = value;
 }
 
-fn csv(bytes: &Bytes) -> Result<Vec<Result<Written, Fault>>, ManifestError> {
+fn csv(file: File) -> Result<Rows, ManifestError> {
+    let mut text = BufReader::new(file);
+    let start = text
+        .fill_buf()
+        .map_err(|error| ManifestError::Broken(error.to_string()))?;
     // a spreadsheet's byte order mark is no part of the first column's name
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if start.starts_with(b"\xef\xbb\xbf") {
+        text.consume(3);
+    }
     let mut reader = csv::ReaderBuilder::new()
         .flexible(true)
         .trim(csv::Trim::Headers)
@@ -73,28 +93,36 @@ fn csv(bytes: &Bytes) -> Result<Vec<Result<Written, Fault>>, ManifestError> {
         .map_err(|error| ManifestError::Broken(csv_error(&error)))?
         .clone();
     check_columns(headers.iter())?;
-    let mut rows = Vec::new();
-    for record in reader.byte_records() {
-        let Ok(record) = record else {
-            rows.push(Err(malformed("expected a CSV record, found bytes that are none")));
-            continue;
-        };
-        if record.len() != headers.len() {
-            let message = format!("expected {} fields, found {}", headers.len(), record.len());
-            rows.push(Err(malformed(message)));
-            continue;
+    Ok(Box::new(
+        reader
+            .into_byte_records()
+            .map(move |record| csv_row(record, &headers)),
+    ))
+}
+
+fn csv_row(record: csv::Result<csv::ByteRecord>, headers: &csv::StringRecord) -> Found {
+    let record = match record {
+        Ok(record) => record,
+        // the file itself, and not this row of it
+        Err(error) if matches!(error.kind(), csv::ErrorKind::Io(_)) => {
+            return Err(ManifestError::Broken(
+                "expected a file that can be read to its end".to_owned(),
+            ));
         }
-        let Ok(record) = csv::StringRecord::from_byte_record(record) else {
-            rows.push(Err(malformed("expected UTF-8 text, found other bytes")));
-            continue;
-        };
-        let mut row = Written::default();
-        for (column, value) in headers.iter().zip(record.iter()) {
-            set(&mut row, column, cell(value));
-        }
-        rows.push(Ok(row));
+        Err(_) => return Ok(Err(malformed("expected a CSV record, found bytes that are none"))),
+    };
+    if record.len() != headers.len() {
+        let message = format!("expected {} fields, found {}", headers.len(), record.len());
+        return Ok(Err(malformed(message)));
     }
-    Ok(rows)
+    let Ok(record) = csv::StringRecord::from_byte_record(record) else {
+        return Ok(Err(malformed("expected UTF-8 text, found other bytes")));
+    };
+    let mut row = Written::default();
+    for (column, value) in headers.iter().zip(record.iter()) {
+        set(&mut row, column, cell(value));
+    }
+    Ok(Ok(row))
 }
 
 /// The crate's own message can quote a cell.
@@ -105,37 +133,66 @@ fn csv_error(error: &csv::Error) -> String {
     }
 }
 
-fn json_lines(bytes: &Bytes) -> Vec<Result<Written, Fault>> {
-    let lines = bytes.split(|byte| *byte == b'\n');
-    let full = lines.filter(|line| !line.iter().all(u8::is_ascii_whitespace));
-    full.map(|line| {
-        let row: Written = serde_json::from_slice(line).map_err(|error| {
-            malformed(format!(
-                "expected a JSON object of texts, found an error at column {}",
-                error.column()
-            ))
-        })?;
-        let mut trimmed = Written::default();
-        let cells = [
-            row.case_id,
-            row.mask,
-            row.labels,
-            row.reference,
-            row.reference_labels,
-            row.image,
-            row.person,
-        ];
-        for (column, value) in COLUMNS.into_iter().zip(cells) {
-            set(&mut trimmed, column, value.as_deref().and_then(cell));
+fn json_lines(mut text: impl BufRead) -> impl Iterator<Item = Found> {
+    std::iter::from_fn(move || {
+        loop {
+            let line = match next_line(&mut text) {
+                Ok(line) => line?,
+                Err(_) => {
+                    let message = "expected a file that can be read to its end".to_owned();
+                    return Some(Err(ManifestError::Broken(message)));
+                }
+            };
+            if !line.iter().all(u8::is_ascii_whitespace) {
+                return Some(Ok(json_row(&line)));
+            }
         }
-        Ok(trimmed)
     })
-    .collect()
 }
 
-fn parquet(bytes: &Bytes) -> Result<Vec<Result<Written, Fault>>, ManifestError> {
+/// Returns the next line, of a longer one its beginning, or `None` at the end.
+fn next_line(text: &mut impl BufRead) -> std::io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    if text.by_ref().take(LINE_MOST).read_until(b'\n', &mut line)? == 0 {
+        return Ok(None);
+    }
+    if line.len() as u64 == LINE_MOST && line.last() != Some(&b'\n') {
+        text.skip_until(b'\n')?;
+    }
+    Ok(Some(line))
+}
+
+fn json_row(line: &[u8]) -> Result<Written, Fault> {
+    if line.len() as u64 == LINE_MOST {
+        return Err(malformed(format!(
+            "expected a line of less than {LINE_MOST} bytes, found a longer one"
+        )));
+    }
+    let row: Written = serde_json::from_slice(line).map_err(|error| {
+        malformed(format!(
+            "expected a JSON object of texts, found an error at column {}",
+            error.column()
+        ))
+    })?;
+    let mut trimmed = Written::default();
+    let cells = [
+        row.case_id,
+        row.mask,
+        row.labels,
+        row.reference,
+        row.reference_labels,
+        row.image,
+        row.person,
+    ];
+    for (column, value) in COLUMNS.into_iter().zip(cells) {
+        set(&mut trimmed, column, value.as_deref().and_then(cell));
+    }
+    Ok(trimmed)
+}
+
+fn parquet(file: File) -> Result<Rows, ManifestError> {
     let broken = |error: &dyn std::fmt::Display| ManifestError::Broken(error.to_string());
-    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).map_err(|error| broken(&error))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| broken(&error))?;
     check_columns(
         builder
             .schema()
@@ -144,15 +201,18 @@ fn parquet(bytes: &Bytes) -> Result<Vec<Result<Written, Fault>>, ManifestError> 
             .map(|field| field.name().as_str()),
     )?;
     let reader = builder.build().map_err(|error| broken(&error))?;
-    let mut rows = Vec::new();
-    for batch in reader {
-        let batch = batch.map_err(|error| broken(&error))?;
-        batch_rows(&batch, &mut rows)?;
-    }
-    Ok(rows)
+    Ok(Box::new(reader.flat_map(|batch| {
+        let rows = batch
+            .map_err(|error| ManifestError::Broken(error.to_string()))
+            .and_then(|batch| batch_rows(&batch));
+        match rows {
+            Ok(rows) => rows.into_iter().map(|row| Ok(Ok(row))).collect(),
+            Err(error) => vec![Err(error)],
+        }
+    })))
 }
 
-fn batch_rows(batch: &RecordBatch, rows: &mut Vec<Result<Written, Fault>>) -> Result<(), ManifestError> {
+fn batch_rows(batch: &RecordBatch) -> Result<Vec<Written>, ManifestError> {
     let mut found = vec![Written::default(); batch.num_rows()];
     for column in COLUMNS {
         let Some(array) = batch.column_by_name(column) else {
@@ -162,8 +222,7 @@ fn batch_rows(batch: &RecordBatch, rows: &mut Vec<Result<Written, Fault>>) -> Re
             set(row, column, text(column, array, index)?.as_deref().and_then(cell));
         }
     }
-    rows.extend(found.into_iter().map(Ok));
-    Ok(())
+    Ok(found)
 }
 
 fn text(column: &str, array: &ArrayRef, index: usize) -> Result<Option<String>, ManifestError> {

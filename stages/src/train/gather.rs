@@ -12,10 +12,10 @@ use schemas::{Fault, Listed, Outcome};
 
 use super::cache::{self, Cubes};
 use super::{TrainConf, TrainError};
-use crate::crop::{Crop, CropConf};
-use crate::decode::{Decode, DecodeConf};
-use crate::fetch::{Fetch, FetchConf};
-use crate::stage::{Stage as _, blocking};
+use crate::crop::CropConf;
+use crate::gather::Cut;
+use crate::objects::stamps;
+use crate::stage::blocking;
 use crate::store::{Place, StoreError, Stores};
 
 /// The cubes that networks are built for, in voxels and mm.
@@ -39,9 +39,7 @@ pub struct Split {
 /// What is needed to bring masks into their cubes.
 #[derive(Debug, Clone)]
 pub struct Gather {
-    fetch: Fetch,
-    decode: Decode,
-    crop: Crop,
+    cut: Cut,
     output: Place,
     max_bytes: u64,
 }
@@ -147,14 +145,7 @@ impl Gather {
 
     pub(super) fn of_any_cube(stores: &Arc<Stores>, crop: &CropConf, max_bytes: u64, output: &Place) -> Self {
         Self {
-            fetch: Fetch {
-                stores: Arc::clone(stores),
-                conf: FetchConf { max_bytes },
-            },
-            decode: Decode {
-                conf: DecodeConf { max_bytes },
-            },
-            crop: Crop { conf: crop.clone() },
+            cut: Cut::new(stores, crop, max_bytes),
             output: output.clone(),
             max_bytes,
         }
@@ -216,11 +207,11 @@ impl Gather {
 
     /// Returns a case's cubes: those kept below the output if its mask is still the same, or cut anew and kept.
     async fn cubes(&self, listed: Listed) -> Result<Found, Fault> {
-        let stamps = self.fetch.stamps(&listed.mask).await;
+        let stamps = stamps(&self.cut.fetch.stores, &listed.mask).await;
         let stamps = stamps.map_err(|fault| fault.about("mask"))?;
         let kept = self
             .output
-            .join(&cache::name(&listed.mask, &stamps, &self.crop.conf));
+            .join(&cache::name(&listed.mask, &stamps, &self.cut.crop.conf));
         let case = listed.origin.id.clone();
         match self.kept(&kept).await {
             Ok(Some(cubes)) => return Ok(Found { cubes, cached: true }),
@@ -228,7 +219,7 @@ impl Gather {
             Err(fault) => tracing::warn!(%case, "kept cubes cannot be read, they are cut anew: {fault}"),
         }
         let cubes = self.cut(listed).await?;
-        let crop = self.crop.conf.clone();
+        let crop = self.cut.crop.conf.clone();
         let (cubes, packed) = blocking(move || {
             let packed = cache::write(&cubes, &crop);
             (cubes, packed)
@@ -250,7 +241,7 @@ impl Gather {
             Err(StoreError::Store(NotFound { .. })) => return Ok(None),
             Err(error) => return Err(error.into_fault()),
         };
-        let crop = self.crop.conf.clone();
+        let crop = self.cut.crop.conf.clone();
         blocking(move || cache::read(&bytes, &crop).map(Some)).await
     }
 
@@ -259,9 +250,7 @@ impl Gather {
             reference: None,
             ..listed
         };
-        let fetched = self.fetch.run(alone).await?;
-        let decoded = self.decode.run(fetched).await?;
-        let cropped = self.crop.run(decoded).await?;
+        let cropped = self.cut.run(alone).await?;
         // a label thinner than a voxel of the cube leaves nothing to learn from
         let full = cropped
             .vertebrae

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::*;
 use crate::decode::nifti::write_mask;
-use crate::manifest::{Context, list};
+use crate::manifest::{Context, Manifest};
 
 /// A cohort in a folder of its own: cases a and b of person p, c of person q, each of L1 and L2.
 struct Cohort {
@@ -46,10 +46,11 @@ impl Cohort {
             c,c.nii.gz,verse,q\n";
         let context = Context {
             base: Url::from_directory_path(self.folder.path()).unwrap(),
-            labels: &BTreeMap::new(),
+            labels: BTreeMap::new(),
             seed: 0,
         };
-        list("m.csv", &rows.into(), &context).unwrap()
+        let manifest = Manifest::of_text("m.csv", rows, context);
+        manifest.read().unwrap().map(Result::unwrap).collect()
     }
 
     fn output(&self) -> Place {
