@@ -9,6 +9,7 @@ mod libtorch;
 mod programs;
 mod report;
 mod sample;
+mod seaweed;
 mod test_python;
 mod testing;
 mod wheels;

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -19,6 +19,12 @@ const PIP: &str = "import runpy; runpy.run_module('pip', run_name='__main__', al
 const END_WITH_PARENT: &str = "\
 import ctypes, signal, sys
 if sys.platform == 'linux': ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+";
+
+/// Makes an interpreter become the program that its arguments name.
+const BECOME: &str = "\
+import os
+os.execv(sys.argv[1], sys.argv[1:])
 ";
 
 /// Lines of pip's or the compiler's own words that an error repeats.
@@ -80,6 +86,15 @@ impl Python {
     pub fn script(&self, text: &str) -> Command {
         let mut command = self.command();
         command.arg("-c").arg(format!("{END_WITH_PARENT}{text}"));
+        command
+    }
+
+    /// Returns a command that runs another program, which ends with the thread that starts it, however that ends.
+    ///
+    /// The interpreter makes itself mortal and becomes the program: same process, same environment.
+    pub fn ending_with_us(&self, program: &Path) -> Command {
+        let mut command = self.script(BECOME);
+        command.arg(program);
         command
     }
 
