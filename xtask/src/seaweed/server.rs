@@ -11,13 +11,13 @@ use std::{env, process, thread};
 
 use anyhow::{Context as _, Result, bail};
 
+use super::folder::Folder;
 use super::ports::Ports;
-use crate::cache;
 use crate::programs::{Python, last_words};
 use crate::report::Ticker;
 
 /// The bucket that a server starts with.
-const BUCKET: &str = "spine";
+pub const BUCKET: &str = "spine";
 
 /// Key that the server knows; made up, it guards nothing.
 const KEY_ID: &str = "testkey";
@@ -46,7 +46,7 @@ static STARTED: AtomicU64 = AtomicU64::new(0);
 #[derive(Debug)]
 pub struct Server {
     program: PathBuf,
-    folder: PathBuf,
+    folder: Folder,
     ports: Ports,
     child: Option<Child>,
 }
@@ -62,14 +62,11 @@ impl Server {
             let salt = salt();
             let mut server = Self {
                 program: program.to_owned(),
-                folder: env::temp_dir().join(format!("spinestream-weed-{}-{salt:x}", process::id())),
+                folder: Folder::make(salt)?,
                 ports: Ports::free(salt)?,
                 child: None,
             };
-            fs::create_dir_all(server.data())
-                .with_context(|| format!("cannot make {}", server.data().display()))?;
-            let started = server.restart();
-            match started {
+            match server.restart() {
                 Ok(()) => return Ok(server),
                 Err(_) if tries.next().is_some() && server.log().contains(CLASH) => {}
                 Err(error) => return Err(error),
@@ -83,7 +80,7 @@ impl Server {
     /// See [`Server::start`].
     pub fn restart(&mut self) -> Result<()> {
         self.kill9();
-        let log = File::create(self.folder.join("log")).context("cannot write the server's log")?;
+        let log = File::create(self.folder.path.join("log")).context("cannot write the server's log")?;
         let Ports {
             s3,
             filer,
@@ -107,8 +104,10 @@ impl Server {
         without_aws(&mut command);
         command.env("AWS_ACCESS_KEY_ID", KEY_ID);
         command.env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
-        // it looks for configuration files in its working folder
-        command.current_dir(&self.folder);
+        // it looks for configuration files in the one, and puts logs into the other
+        command
+            .current_dir(&self.folder.path)
+            .env("TMPDIR", &self.folder.path);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.child = Some(command.spawn().context("cannot start SeaweedFS")?);
         self.wait_until_ready()
@@ -132,12 +131,39 @@ impl Server {
         format!("http://127.0.0.1:{}", self.ports.s3)
     }
 
+    /// Returns where the bucket's objects can be put and had without a signature.
+    pub fn plain(&self) -> String {
+        format!("http://127.0.0.1:{}/buckets/{BUCKET}", self.ports.filer)
+    }
+
+    /// Returns the process, if it was not killed.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Returns what a program needs to use it under `s3://spine/`.
+    pub fn environment(&self) -> [(&'static str, String); 5] {
+        [
+            ("AWS_ENDPOINT_URL", self.endpoint()),
+            ("AWS_ACCESS_KEY_ID", KEY_ID.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.to_owned()),
+            ("AWS_REGION", "us-east-1".to_owned()),
+            ("AWS_ALLOW_HTTP", "true".to_owned()),
+        ]
+    }
+
+    /// Lends a program that environment, and nothing else of AWS that we may have been given ourselves.
+    pub fn lend<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        without_aws(command);
+        command.envs(self.environment())
+    }
+
     fn data(&self) -> PathBuf {
-        self.folder.join("data")
+        self.folder.path.join("data")
     }
 
     fn log(&self) -> String {
-        let log = fs::read(self.folder.join("log")).unwrap_or_default();
+        let log = fs::read(self.folder.path.join("log")).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
     }
 
@@ -180,10 +206,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // before its folder goes
         self.kill9();
-        if let Err(error) = cache::remove(&self.folder) {
-            eprintln!("warning: cannot remove {}: {error}", self.folder.display());
-        }
     }
 }
 
@@ -247,10 +271,10 @@ mod tests {
         server.restart().expect("started again");
         assert_eq!(status_of(port, "GET", &object), Some(200));
 
-        let folder = server.folder.clone();
+        let folder = server.folder.path.clone();
         let sockets = server.ports.sockets();
         drop(server);
-        assert!(!folder.exists());
+        assert!(!folder.exists() && !folder.with_extension("lock").exists());
         let left = sockets.iter().map(|name| Path::new(SOCKETS).join(name));
         assert_eq!(left.filter(|socket| socket.exists()).count(), 0);
     }
