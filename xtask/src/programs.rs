@@ -112,6 +112,14 @@ impl Python {
 /// # Errors
 /// It could not be started, or failed: its last words.
 pub fn run_quietly(command: &mut Command) -> Result<()> {
+    run_for_output(command).map(drop)
+}
+
+/// The same, and returns what it said on stdout.
+///
+/// # Errors
+/// See [`run_quietly`].
+pub fn run_for_output(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command
         .stdin(Stdio::null())
@@ -122,7 +130,7 @@ pub fn run_quietly(command: &mut Command) -> Result<()> {
         "{name} failed:\n{}",
         last_words(&String::from_utf8_lossy(&output.stderr))
     );
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Runs a command with a line every few seconds, and returns what it said on stderr.

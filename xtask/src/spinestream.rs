@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 use crate::cache::Cache;
 use crate::checkout::{Checkout, run};
 use crate::libtorch::{self, Kind};
+use crate::programs::Python;
 use crate::report;
 
 /// A build of the program.
@@ -58,6 +59,16 @@ impl Binary {
         let mut command = Command::new(&self.program);
         command.current_dir(&self.root).args(arguments);
         command
+    }
+
+    /// The same, of a process that ends with us, however we end.
+    ///
+    /// # Errors
+    /// There is no Python, which sees to that.
+    pub fn mortal_verb(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = Python::find()?.ending_with_us(&self.program);
+        command.current_dir(&self.root).args(arguments);
+        Ok(command)
     }
 
     /// Runs a verb that must succeed.
