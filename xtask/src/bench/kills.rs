@@ -32,6 +32,9 @@ const GAIN: f64 = 0.6;
 const UNDISTURBED: &str = "undisturbed";
 const KILLED: &str = "killed";
 
+/// Latest moment of a kill, as a share of the undisturbed run: the first start, at least, is killed.
+const LATEST: f64 = 0.8;
+
 /// Arguments of the bench.
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -112,7 +115,7 @@ impl Start {
             kill_after_cpu_s: kill_after.map(seconds),
             cpu_s: seconds(ended.cpu),
             seconds: seconds(ended.elapsed),
-            killed: ended.status.code().is_none(),
+            killed: ended.killed,
         }
     }
 }
@@ -133,16 +136,17 @@ pub fn kills(arguments: &Arguments, checkout: &Checkout, cache: &Cache) -> Resul
     report::stage("starting it again, with nothing left to do …");
     let idle = undisturbed(&setting, &cohort, cases, UNDISTURBED)?;
     let mean = mean_moment(&whole, &idle, arguments);
+    let latest = whole.cpu.mul_f64(LATEST);
 
     let mut starts = Vec::new();
     let mut random = Random(arguments.common.seed);
     for number in 1..=arguments.kills {
-        let moment = mean.mul_f64(2.0 * random.share());
+        let moment = mean.mul_f64(2.0 * random.share()).min(latest);
         let what = format!("start {number} of {}", arguments.kills);
         let process = setting.start(&cohort, cases, KILLED, &SETTINGS)?;
         let ended = process.kill_after(moment, &what)?;
         starts.push(Start::of(&ended, Some(moment)));
-        if ended.status.code().is_some() {
+        if !ended.killed {
             ensure!(
                 ended.status.success(),
                 "expected the run to be killed or to do all of its cases, found {}:\n{}",
@@ -178,6 +182,10 @@ pub fn kills(arguments: &Arguments, checkout: &Checkout, cache: &Cache) -> Resul
     };
     setting.keep(&numbers, &SETTINGS)?;
     print!("{}", numbers.table());
+    ensure!(
+        numbers.kills > 0,
+        "the run was over before it could be killed: take more --cases"
+    );
     ensure!(
         numbers.compared.equal,
         "the killed run left something else than the undisturbed one"

@@ -1,12 +1,10 @@
 //! Many cases in one run: memory, open files and speed must not depend on how many were there before.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use clap::Args;
 use serde::Serialize;
 
-use super::watch::{Progress, Sample, Usage};
+use super::watch::{Sample, Usage};
 use super::{Cohort, Common, Ended, Setting, mib, seconds};
 use crate::cache::Cache;
 use crate::checkout::Checkout;
@@ -66,6 +64,8 @@ struct Part {
     at_s: f64,
     /// Not known of a run that was over before it said how far it was.
     cases_per_s: Option<f64>,
+    /// What others do on the machine changes speed, but hardly this.
+    cpu_s_per_case: Option<f64>,
     /// Most of its samples; none if it was over between two.
     rss_bytes: Option<u64>,
     open_files: Option<usize>,
@@ -125,47 +125,48 @@ impl Run {
 
 /// Cuts a run into tenths of its cases.
 fn parts(cases: usize, ended: &Ended) -> Vec<Part> {
-    let end = Progress {
-        at: ended.elapsed,
-        cases,
-    };
-    let mut then = Progress {
-        at: Duration::ZERO,
-        cases: 0,
-    };
+    let end_s = ended.elapsed.as_secs_f64();
+    let lines = ended
+        .progress
+        .iter()
+        .map(|line| (line.cases as f64, line.at.as_secs_f64()));
+    let times: Vec<_> = lines.chain([(cases as f64, end_s)]).collect();
+    let samples = ended.samples.iter().map(|sample| (sample.at_s, sample.cpu_s));
+    let cpus: Vec<_> = samples.chain([(end_s, ended.cpu.as_secs_f64())]).collect();
+    let known = !ended.progress.is_empty();
+
     let mut parts = Vec::new();
+    let (mut begin, mut begin_s, mut begin_cpu_s) = (0, 0.0, 0.0);
     for number in 1..=PARTS {
         let upto = cases * number / PARTS;
-        let at = time_of(upto, &ended.progress, end);
-        let rate = (upto - then.cases) as f64 / (at - then.at).as_secs_f64();
-        let within = |sample: &&Sample| (seconds(then.at)..=seconds(at)).contains(&sample.at_s);
+        let at_s = interpolate(&times, upto as f64);
+        let cpu_s = interpolate(&cpus, at_s);
+        let done = (upto - begin) as f64;
+        let within = |sample: &&Sample| (begin_s..=at_s).contains(&sample.at_s);
         let samples = || ended.samples.iter().filter(within);
         parts.push(Part {
             cases: upto,
-            at_s: seconds(at),
-            cases_per_s: (!ended.progress.is_empty()).then_some(rate),
+            at_s,
+            cases_per_s: known.then_some(done / (at_s - begin_s)),
+            cpu_s_per_case: known.then_some((cpu_s - begin_cpu_s) / done),
             rss_bytes: samples().map(|sample| sample.rss_bytes).max(),
             open_files: samples().map(|sample| sample.open_files).max(),
         });
-        then = Progress { at, cases: upto };
+        (begin, begin_s, begin_cpu_s) = (upto, at_s, cpu_s);
     }
     parts
 }
 
-/// Returns when that many cases had an outcome: exact at the progress lines, as if even between them.
-fn time_of(cases: usize, progress: &[Progress], end: Progress) -> Duration {
-    let mut before = Progress {
-        at: Duration::ZERO,
-        cases: 0,
-    };
-    for after in progress.iter().chain([&end]) {
-        if after.cases >= cases && after.cases > before.cases {
-            let share = (cases - before.cases) as f64 / (after.cases - before.cases) as f64;
-            return before.at + (after.at - before.at).mul_f64(share);
+/// Returns y at x on the line through 0 and points of rising x: exact at these, as if even between them.
+fn interpolate(points: &[(f64, f64)], x: f64) -> f64 {
+    let mut before = (0.0, 0.0);
+    for after in points {
+        if after.0 >= x && after.0 > before.0 {
+            return before.1 + (after.1 - before.1) * (x - before.0) / (after.0 - before.0);
         }
         before = *after;
     }
-    end.at
+    before.1
 }
 
 impl Numbers {
@@ -174,7 +175,8 @@ impl Numbers {
             "\n{:>7} {:>9} {:>9} {:>15} {:>10} {:>11} {:>13}\n",
             "cases", "seconds", "cases/s", "tenths, min-max", "CPU-s/case", "peak RSS", "server's peak"
         );
-        let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.1}"));
+        let number =
+            |value: Option<f64>, digits| value.map_or("-".to_owned(), |value| format!("{value:.digits$}"));
         for run in [&self.short, &self.long] {
             let range = match (run.cases_per_s_min, run.cases_per_s_max) {
                 (Some(min), Some(max)) => format!("{min:.1}-{max:.1}"),
@@ -192,15 +194,16 @@ impl Numbers {
         }
         text += &format!("peak RSS, long over short: {:.3}\n\n", self.peak_rss_ratio);
         text += &format!(
-            "{:>7} {:>9} {:>9} {:>11} {:>10}\n",
-            "cases", "at s", "cases/s", "RSS", "open files"
+            "{:>7} {:>9} {:>9} {:>10} {:>11} {:>10}\n",
+            "cases", "at s", "cases/s", "CPU-s/case", "RSS", "open files"
         );
         for part in &self.long.parts {
             text += &format!(
-                "{:>7} {:>9.1} {:>9} {:>11} {:>10}\n",
+                "{:>7} {:>9.1} {:>9} {:>10} {:>11} {:>10}\n",
                 part.cases,
                 part.at_s,
-                number(part.cases_per_s),
+                number(part.cases_per_s, 1),
+                number(part.cpu_s_per_case, 4),
                 part.rss_bytes.map_or("-".to_owned(), mib),
                 part.open_files.map_or("-".to_owned(), |files| files.to_string()),
             );
@@ -215,22 +218,14 @@ mod tests {
 
     #[test]
     fn a_tenth_ends_between_the_lines_around_it() {
-        let progress = |at: u64, cases: usize| Progress {
-            at: Duration::from_secs(at),
-            cases,
-        };
-        let lines = [progress(5, 100), progress(10, 100), progress(15, 300)];
-        let end = progress(20, 400);
-        let at = |cases: usize| time_of(cases, &lines, end).as_secs_f64();
+        let lines = [(100.0, 5.0), (100.0, 10.0), (300.0, 15.0), (400.0, 20.0)];
+        let at = [50.0, 100.0, 150.0, 300.0, 400.0].map(|cases| interpolate(&lines, cases));
+        assert_eq!(at, [2.5, 5.0, 11.25, 15.0, 20.0]);
+        let at_the_end = [(400.0, 15.0), (400.0, 20.0)];
         assert_eq!(
-            [at(50), at(100), at(150), at(300), at(400)],
-            [2.5, 5.0, 11.25, 15.0, 20.0]
-        );
-        assert_eq!(time_of(100, &[], end), Duration::from_secs(5), "no line: even");
-        assert_eq!(
-            time_of(400, &[progress(15, 400)], end),
-            Duration::from_secs(15),
-            "a line at the end"
+            interpolate(&at_the_end, 400.0),
+            15.0,
+            "the last line, not the end"
         );
     }
 }

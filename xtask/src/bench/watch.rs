@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -27,6 +28,9 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
 /// Longest time without any progress.
 const STALLED_AFTER: Duration = Duration::from_secs(600);
+
+/// The signal that nobody can catch.
+const SIGKILL: i32 = 9;
 
 /// Other lines of the program that are kept.
 const LINES: usize = 20;
@@ -112,6 +116,8 @@ struct Said {
 pub struct Ended {
     /// How.
     pub status: ExitStatus,
+    /// That was our doing.
+    pub killed: bool,
     /// How long it was there.
     pub elapsed: Duration,
     /// Processor time.
@@ -201,7 +207,10 @@ impl Process {
         while !self.look()? {
             if kill_after.is_some_and(|cpu| self.last.cpu >= cpu) {
                 self.child.kill()?;
-                break;
+                // it may have ended by itself since we looked
+                let mut ended = self.end()?;
+                ended.killed = ended.status.signal() == Some(SIGKILL);
+                return Ok(ended);
             }
             if self.last.cpu > cpu_then + Duration::from_millis(500) {
                 (alive, cpu_then) = (Instant::now(), self.last.cpu);
@@ -257,6 +266,7 @@ impl Process {
         let mut said = lock(&self.said);
         Ok(Ended {
             status,
+            killed: false,
             elapsed,
             cpu: self.last.cpu,
             peak_rss_bytes: self.last.peak_rss_bytes,
@@ -319,7 +329,7 @@ mod tests {
         let ended = Process::start(&mut command)
             .and_then(|process| process.wait("sh"))
             .expect("watched");
-        assert_eq!(ended.status.code(), Some(1));
+        assert_eq!((ended.status.code(), ended.killed), (Some(1), false));
         assert_eq!(ended.words, "other");
         assert_eq!(ended.progress.last().expect("a line").cases, 3);
 
@@ -327,6 +337,12 @@ mod tests {
         let ended = Process::start(command.arg("60"))
             .and_then(|process| process.kill_after(Duration::ZERO, "sleep"))
             .expect("watched");
-        assert_eq!(ended.status.code(), None, "a signal ended it");
+        assert!(ended.killed, "{}", ended.status);
+
+        let mut command = Command::new("sh");
+        let ended = Process::start(command.args(["-c", "kill -9 $$"]))
+            .and_then(|process| process.kill_after(Duration::MAX, "sh"))
+            .expect("watched");
+        assert!(!ended.killed, "that was not us");
     }
 }
