@@ -5,14 +5,14 @@ mod cohort;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 
 use crate::cache::{self, Cache};
 use crate::checkout::{Checkout, run};
-use crate::libtorch::{self, Kind};
+use crate::spinestream::Binary;
 use crate::{report, sample};
 
 /// The demo's configuration: it puts everything below [`FOLDER`], under the run id [`RUN`].
@@ -35,14 +35,8 @@ const SOME_FAILED: i32 = 1;
 /// # Errors
 /// Set-up, build or run failed, or something else came out than the demo expects.
 pub fn demo(checkout: &Checkout, cache: &Cache) -> Result<()> {
-    libtorch::set_up_unless_linked(&checkout.root, cache, Kind::of_machine())?;
     let sample = sample::set_up(cache)?;
-    report::stage("building spinestream …");
-    let built = run(checkout
-        .cargo()
-        .args(["build", "--release", "--package", "spinestream"]))?;
-    ensure!(built.success(), "the build failed");
-    let binary = Binary { checkout };
+    let binary = Binary::build(checkout, cache)?;
 
     let folder = checkout.root.join(FOLDER);
     cache::remove(&folder).with_context(|| format!("cannot empty {FOLDER}"))?;
@@ -56,34 +50,6 @@ pub fn demo(checkout: &Checkout, cache: &Cache) -> Result<()> {
     report::stage("all went as expected: those two failed, each in its own way, and nothing else");
     print!("{}", closing_words());
     Ok(())
-}
-
-/// The release build of the program.
-pub struct Binary<'a> {
-    checkout: &'a Checkout,
-}
-
-impl Binary<'_> {
-    /// Returns a call of one of its verbs, at the checkout's root.
-    pub fn verb(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.checkout.target().join("release").join("spinestream"));
-        command.current_dir(&self.checkout.root).args(arguments);
-        command
-    }
-
-    /// Runs a verb that must succeed.
-    ///
-    /// # Errors
-    /// It cannot be started, or fails.
-    pub fn must(&self, arguments: &[&str]) -> Result<()> {
-        let status = run(&mut self.verb(arguments))?;
-        ensure!(
-            status.success(),
-            "`spinestream {}` failed ({status})",
-            arguments.join(" ")
-        );
-        Ok(())
-    }
 }
 
 /// What a worker wrote about the run.

@@ -2,13 +2,17 @@
 //!
 //! It stands alone: it links no libtorch and knows the program only by its command line.
 
+mod bench;
 mod cache;
 mod checkout;
 mod demo;
 mod libtorch;
+mod manifest;
 mod programs;
 mod report;
 mod sample;
+mod seaweed;
+mod spinestream;
 mod test_python;
 mod testing;
 mod wheels;
@@ -18,11 +22,12 @@ use std::process::{ExitCode, ExitStatus};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use bench::Bench;
 use cache::Cache;
 use checkout::Checkout;
 use libtorch::Kind;
 
-/// Sets spinestream up and runs its demo and tests.
+/// Sets spinestream up and runs its demo, tests and benches.
 ///
 /// What is fetched goes to one folder outside the checkout: $SPINESTREAM_CACHE, else
 /// $XDG_CACHE_HOME/spinestream, else ~/.cache/spinestream. Everything is pinned, fetched once, and fine to
@@ -55,6 +60,11 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Measures what many cases and many kills do to a run; numbers go to bench/results.
+    Bench {
+        #[command(subcommand)]
+        bench: Bench,
+    },
 }
 
 fn main() -> ExitCode {
@@ -85,6 +95,7 @@ fn act(verb: Verb) -> Result<ExitCode> {
             sample::set_up(&cache)?;
         }
         Verb::Demo => demo::demo(&checkout, &cache)?,
+        Verb::Bench { bench } => bench.run(&checkout, &cache)?,
         Verb::Test { arguments } => return Ok(code_of(testing::test(&checkout, &cache, &arguments)?)),
     }
     Ok(ExitCode::SUCCESS)

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -19,6 +19,12 @@ const PIP: &str = "import runpy; runpy.run_module('pip', run_name='__main__', al
 const END_WITH_PARENT: &str = "\
 import ctypes, signal, sys
 if sys.platform == 'linux': ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+";
+
+/// Makes an interpreter become the program that its arguments name.
+const BECOME: &str = "\
+import os
+os.execv(sys.argv[1], sys.argv[1:])
 ";
 
 /// Lines of pip's or the compiler's own words that an error repeats.
@@ -83,6 +89,15 @@ impl Python {
         command
     }
 
+    /// Returns a command that runs another program, which ends with the thread that starts it, however that ends.
+    ///
+    /// The interpreter makes itself mortal and becomes the program: same process, same environment.
+    pub fn ending_with_us(&self, program: &Path) -> Command {
+        let mut command = self.script(BECOME);
+        command.arg(program);
+        command
+    }
+
     /// Returns a command that runs a verb of pip, quietly, on wheels only, and ends with us.
     pub fn pip(&self, verb: &str) -> Command {
         let mut command = self.script(PIP);
@@ -97,6 +112,14 @@ impl Python {
 /// # Errors
 /// It could not be started, or failed: its last words.
 pub fn run_quietly(command: &mut Command) -> Result<()> {
+    run_for_output(command).map(drop)
+}
+
+/// The same, and returns what it said on stdout.
+///
+/// # Errors
+/// See [`run_quietly`].
+pub fn run_for_output(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command
         .stdin(Stdio::null())
@@ -107,7 +130,7 @@ pub fn run_quietly(command: &mut Command) -> Result<()> {
         "{name} failed:\n{}",
         last_words(&String::from_utf8_lossy(&output.stderr))
     );
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Runs a command with a line every few seconds, and returns what it said on stderr.

@@ -1,4 +1,4 @@
-//! The Python that tests read our tables with (DuckDB, Polars and so on), in an environment of its own.
+//! The Python that tests read our tables and files with (DuckDB, Polars and so on), in an environment of its own.
 
 use std::fs;
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ pub fn set_up(cache: &Cache) -> Result<PathBuf> {
 /// it is moved.
 fn lay_out(bench: &Workbench) -> Result<()> {
     let python = Python::with_pip()?;
-    report::stage("making the tests' Python: DuckDB, Polars, pyarrow, nibabel (170 MB) …");
+    report::stage("making the tests' Python: DuckDB, Polars, pyarrow, nibabel and others (180 MB) …");
     let mut environment = python.command();
     run_quietly(environment.args(["-m", "venv", "--without-pip"]).arg(&bench.item))?;
     let interpreter = bench.item.join("bin").join("python");
@@ -60,6 +60,9 @@ fn lay_out(bench: &Workbench) -> Result<()> {
     run_quietly(&mut pip).context("cannot fetch the tests' Python packages")?;
 
     let mut imports = Command::new(&interpreter);
-    run_quietly(imports.args(["-c", "import duckdb, nibabel, polars, pyarrow"]))
-        .context("the tests' Python packages do not load")
+    run_quietly(imports.args([
+        "-c",
+        "import compose_spec, duckdb, nibabel, polars, pyarrow, yaml",
+    ]))
+    .context("the tests' Python packages do not load")
 }

@@ -8,6 +8,7 @@ use anyhow::Result;
 use crate::cache::Cache;
 use crate::checkout::{Checkout, run};
 use crate::libtorch::{self, Kind};
+use crate::seaweed::{self, Server};
 use crate::{report, sample, test_python};
 
 /// Sets up what tests need and runs them, with `arguments` handed to the runner.
@@ -19,12 +20,9 @@ pub fn test(checkout: &Checkout, cache: &Cache, arguments: &[String]) -> Result<
     let fixtures = Fixtures {
         sample: sample::set_up(cache)?,
         python: test_python::set_up(cache),
+        store: Store::start(cache),
     };
-    if let Err(error) = &fixtures.python {
-        report::stage(&format!(
-            "warning: tests that need Python will say that they are skipped: {error:#}"
-        ));
-    }
+    fixtures.warn();
 
     let nextest = checkout
         .cargo()
@@ -65,13 +63,48 @@ fn names_packages(arguments: &[String]) -> bool {
 struct Fixtures {
     sample: PathBuf,
     python: Result<PathBuf>,
+    store: Result<Store>,
+}
+
+/// The S3 server of the tests; it ends with the tests.
+struct Store {
+    program: PathBuf,
+    server: Server,
+}
+
+impl Store {
+    fn start(cache: &Cache) -> Result<Self> {
+        let program = seaweed::set_up(cache)?;
+        let server = Server::start(&program)?;
+        report::stage(&format!("the tests' S3 server is at {}", server.endpoint()));
+        Ok(Self { program, server })
+    }
 }
 
 impl Fixtures {
+    /// Says what could not be set up: no reason not to run the other tests.
+    fn warn(&self) {
+        let errors = [
+            ("Python", self.python.as_ref().err()),
+            ("an S3 server", self.store.as_ref().err()),
+        ];
+        for (what, error) in errors {
+            let Some(error) = error else { continue };
+            report::stage(&format!(
+                "warning: tests that need {what} will say that they are skipped: {error:#}"
+            ));
+        }
+    }
+
     fn lend<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command.env("SPINESTREAM_SAMPLE", &self.sample);
         if let Ok(python) = &self.python {
             command.env("SPINESTREAM_PYTHON", python);
+        }
+        // no AWS_… here: a test that wants the server says so itself
+        if let Ok(store) = &self.store {
+            command.env("SPINESTREAM_S3_ENDPOINT", store.server.endpoint());
+            command.env("SPINESTREAM_WEED", &store.program);
         }
         command
     }

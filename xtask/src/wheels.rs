@@ -245,7 +245,12 @@ mod tests {
 
     #[test]
     fn every_pin_has_version_hash_and_size() {
-        for list in [crate::libtorch::CPU, crate::libtorch::CUDA, crate::sample::PIN] {
+        for list in [
+            crate::libtorch::CPU,
+            crate::libtorch::CUDA,
+            crate::sample::PIN,
+            crate::seaweed::PIN,
+        ] {
             let wheels = Wheel::list(list).expect("a list of pins");
             assert!(!wheels.is_empty());
             assert!(

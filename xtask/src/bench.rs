@@ -1,0 +1,169 @@
+//! `cargo xtask bench`: what a run costs over many cases, and what is left of it when it is killed.
+//!
+//! A bench uses the program as users do, on a store of its own, and leaves numbers with machine and commit.
+
+mod cohort;
+mod kills;
+mod machine;
+mod soak;
+mod store;
+mod watch;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use crate::cache::{self, Cache};
+use crate::checkout::Checkout;
+use crate::report;
+use crate::spinestream::Binary;
+use cohort::Cohort;
+use machine::Origin;
+use store::Store;
+use watch::{Ended, Process};
+
+/// Where the numbers go, below the checkout; git ignores it.
+const RESULTS: &str = "bench/results";
+
+/// Where a bench works, below the folder of build products.
+const WORK: &str = "bench";
+
+/// What makes a case cheap: no network, one vertebra, and its whole field of view in an eighth of the voxels.
+const SMALL: [&str; 5] = [
+    "model.chain=[\"interpolate\"]",
+    "crop.levels=[\"L3\"]",
+    "crop.size=64",
+    "crop.spacing_mm=2",
+    "write.volumes=[\"patch\"]",
+];
+
+/// A bench.
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// Runs many cases and says whether memory, open files and speed stay where they were.
+    Soak(soak::Arguments),
+    /// Kills a run again and again, and holds what it leaves against a run that nobody disturbed.
+    Kills(kills::Arguments),
+}
+
+impl Bench {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// Set-up failed, a run ended otherwise than it must, or what it left is not what it must be.
+    pub fn run(&self, checkout: &Checkout, cache: &Cache) -> Result<()> {
+        match self {
+            Self::Soak(arguments) => soak::soak(arguments, checkout, cache),
+            Self::Kills(arguments) => kills::kills(arguments, checkout, cache),
+        }
+    }
+}
+
+/// What all benches ask for.
+#[derive(Debug, Args)]
+struct Common {
+    /// Where masks, tables and volumes lie: a server of the bench's own, or the folder target/bench.
+    #[arg(long, value_enum, default_value_t = store::Kind::S3)]
+    store: store::Kind,
+    /// Every random number follows from it.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Takes a program that is built already instead of building this checkout's.
+    #[arg(long, value_name = "PATH")]
+    program: Option<PathBuf>,
+}
+
+/// What all benches work with.
+struct Setting {
+    name: &'static str,
+    seed: u64,
+    binary: Binary,
+    store: Store,
+    work: PathBuf,
+    results: PathBuf,
+    origin: Origin,
+}
+
+impl Setting {
+    /// Builds the program and opens an empty store.
+    fn new(name: &'static str, common: &Common, checkout: &Checkout, cache: &Cache) -> Result<Self> {
+        let binary = match &common.program {
+            Some(program) => Binary::at(checkout, program)?,
+            None => Binary::build(checkout, cache)?,
+        };
+        let work = checkout.target().join(WORK).join(name);
+        cache::remove(&work).with_context(|| format!("cannot empty {}", work.display()))?;
+        fs::create_dir_all(&work)?;
+        Ok(Self {
+            name,
+            seed: common.seed,
+            store: Store::open(common.store, cache, &work)?,
+            origin: Origin::of(checkout, &binary)?,
+            binary,
+            work,
+            results: checkout.root.join(RESULTS),
+        })
+    }
+
+    /// Starts a run of the cohort's first `cases` cases, under an id that is also its output's name.
+    fn start(&self, cohort: &Cohort, cases: usize, id: &str, settings: &[&str]) -> Result<Process> {
+        let mut own = vec![
+            format!("run.id={id}"),
+            format!("run.seed={}", self.seed),
+            format!("run.manifest={}", self.store.url(&cohort.manifest(cases))),
+            format!("run.output={}", self.store.url(id)),
+        ];
+        own.extend(SMALL.iter().chain(settings).map(|setting| (*setting).to_owned()));
+        let mut arguments = vec!["run"];
+        for setting in &own {
+            arguments.extend(["--set", setting]);
+        }
+        let mut command = self.binary.mortal_verb(&arguments)?;
+        Process::start(self.store.lend(&mut command))
+    }
+
+    /// Writes the numbers beside where they come from, and says where.
+    fn keep(&self, numbers: &impl Serialize, settings: &[&str]) -> Result<()> {
+        let document = Document {
+            bench: self.name,
+            origin: &self.origin,
+            store: self.store.kind(),
+            seed: self.seed,
+            settings: SMALL.iter().chain(settings).copied().collect(),
+            numbers,
+        };
+        fs::create_dir_all(&self.results)?;
+        let path = self.results.join(format!("{}.json", self.name));
+        let text = serde_json::to_string_pretty(&document)?;
+        fs::write(&path, text + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+        report::stage(&format!("the numbers are in {}", path.display()));
+        Ok(())
+    }
+}
+
+/// A file of results.
+#[derive(Debug, Serialize)]
+struct Document<'a, N> {
+    bench: &'a str,
+    #[serde(flatten)]
+    origin: &'a Origin,
+    store: store::Kind,
+    seed: u64,
+    settings: Vec<&'a str>,
+    #[serde(flatten)]
+    numbers: &'a N,
+}
+
+/// Bytes as people read them.
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+/// Seconds, to the millisecond.
+fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e3).round() / 1e3
+}
