@@ -4,6 +4,8 @@ mod support;
 
 mod bad_input;
 mod command_line;
+#[cfg(feature = "torch")]
+mod compose;
 mod degradation;
 mod equal_tables;
 mod evaluate;
