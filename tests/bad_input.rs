@@ -102,7 +102,7 @@ async fn every_bad_case_is_one_row_with_its_reason() {
         ("a/b,good.nii.gz,verse,,", "list", "Unsuitable bad_case_id"),
         (
             "refgone,good.nii.gz,verse,none.nii.gz,verse",
-            "fetch",
+            "weigh",
             "Missing object_not_found",
         ),
         ("refaway,good.nii.gz,verse,elsewhere.nii.gz,verse", "", "done"),

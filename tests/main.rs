@@ -5,6 +5,8 @@ mod support;
 mod attempts;
 mod bad_input;
 mod command_line;
+#[cfg(feature = "torch")]
+mod compose;
 mod degradation;
 mod equal_tables;
 mod evaluate;
