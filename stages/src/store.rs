@@ -1,6 +1,7 @@
 //! Object stores by URL: one client a bucket, shared by all stages.
 
 mod connect;
+mod create;
 mod credentials;
 mod profile;
 mod read_only;
@@ -9,9 +10,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use futures::TryStreamExt as _;
+use futures::StreamExt as _;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _};
 use schemas::{Fault, ObjectUrl};
 use url::Url;
 
@@ -130,7 +131,11 @@ impl Place {
         Ok(self.store.head(&self.path).await?)
     }
 
-    /// Puts the object, over what is there.
+    /// Puts the object, over what is there: readers see the old one or the new one, whole.
+    ///
+    /// The local file system gets a temporary file, renamed, which a killed process leaves behind as `name#1`;
+    /// listings leave such names out. Neither file nor folder is flushed to the disk (fsync): a loss of power may take
+    /// what was written last.
     ///
     /// # Errors
     /// The store's.
@@ -139,28 +144,31 @@ impl Place {
         Ok(())
     }
 
-    /// Puts the object if there is none; returns whether it was put.
+    /// Deletes the object; that there is none is no error.
     ///
     /// # Errors
     /// The store's.
-    pub async fn create(&self, bytes: Bytes) -> Result<bool, StoreError> {
-        let options = PutOptions {
-            mode: PutMode::Create,
-            ..PutOptions::default()
-        };
-        match self.store.put_opts(&self.path, bytes.into(), options).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+    pub async fn delete(&self) -> Result<(), StoreError> {
+        match self.store.delete(&self.path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Lists every object below this prefix, sorted by key.
+    /// Lists every object below this prefix, sorted by key; what vanishes meanwhile is left out.
     ///
     /// # Errors
     /// The store's.
     pub async fn list(&self) -> Result<Vec<ObjectMeta>, StoreError> {
-        let mut found: Vec<ObjectMeta> = self.store.list(Some(&self.path)).try_collect().await?;
+        let mut listing = self.store.list(Some(&self.path));
+        let mut found = Vec::new();
+        while let Some(object) = listing.next().await {
+            match object {
+                Ok(object) => found.push(object),
+                Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         found.sort_by(|a, b| a.location.cmp(&b.location));
         Ok(found)
     }

@@ -103,12 +103,11 @@ impl Tables {
         }
         for part in vertebrae_parts {
             if !part.location.filename().is_some_and(|name| names.contains(name)) {
-                use object_store::ObjectStoreExt as _;
-                vertebrae
-                    .store
-                    .delete(&part.location)
-                    .await
-                    .map_err(StoreError::from)?;
+                let orphan = Place {
+                    store: vertebrae.store.clone(),
+                    path: part.location,
+                };
+                orphan.delete().await?;
             }
         }
         Ok(published)

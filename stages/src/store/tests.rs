@@ -1,5 +1,16 @@
 mod web;
 
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use futures::stream::{self, BoxStream};
+use object_store::memory::InMemory;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult, Result,
+};
+
 use super::*;
 
 fn url(base: &str, text: &str) -> String {
@@ -111,6 +122,8 @@ async fn create_puts_once_and_read_keeps_to_its_limit() {
             .await
             .expect("second put")
     );
+    // the same bytes are not the same put
+    assert!(!place.create(Bytes::from_static(b"one")).await.expect("third put"));
     let again = stores
         .place(&ObjectUrl::new("memory:///a"))
         .expect("place")
@@ -131,4 +144,205 @@ fn a_fault_of_the_store_names_no_object() {
     let fault = StoreError::from(error).into_fault();
     assert_eq!(fault.reason, "object_not_found");
     assert!(!fault.to_string().contains("MRN123"));
+}
+
+#[tokio::test]
+async fn a_local_folder_takes_whole_files_and_lists_no_temporary_ones() {
+    let folder = tempfile::tempdir().expect("folder");
+    let place = place(Url::from_directory_path(folder.path()).expect("url").as_str());
+    let part = place.join("deep/part-1.parquet");
+    assert!(part.create(Bytes::from_static(b"one")).await.expect("create"));
+    assert!(!part.create(Bytes::from_static(b"one")).await.expect("create"));
+    // what a killed process leaves behind
+    std::fs::write(folder.path().join("deep/part-2.parquet#1"), "half").expect("write");
+    place
+        .join("large")
+        .put(Bytes::from_static(b"x"))
+        .await
+        .expect("put");
+    let names = |listing: Vec<ObjectMeta>| -> Vec<String> {
+        let name = |object: ObjectMeta| object.location.filename().map(str::to_owned);
+        listing.into_iter().filter_map(name).collect()
+    };
+    let listing = place.list().await.expect("list");
+    assert_eq!(names(listing), ["part-1.parquet", "large"]);
+    let second = place.join("deep/part-2.parquet");
+    assert!(second.create(Bytes::from_static(b"two")).await.expect("create"));
+    part.delete().await.expect("delete");
+    part.delete().await.expect("delete what is gone");
+    assert_eq!(
+        names(place.list().await.expect("list")),
+        ["part-2.parquet", "large"]
+    );
+    assert!(
+        place
+            .join("nowhere")
+            .list()
+            .await
+            .expect("no folder, nothing in it")
+            .is_empty()
+    );
+}
+
+/// What is wrong with a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// The first put is kept, and its answer lost.
+    LosesAnswer,
+    /// The first put is kept, tried again below us, and "exists already".
+    TriesAgain,
+    /// The first put is lost.
+    LosesObject,
+    /// As `LosesAnswer`, and the store drops metadata.
+    DropsMetadata,
+    /// No put comes through.
+    Down,
+    /// Something vanishes while it is listed.
+    Vanishes,
+}
+
+#[derive(Debug)]
+struct Troubled {
+    inner: Arc<InMemory>,
+    trouble: Trouble,
+    calls: AtomicUsize,
+}
+
+impl Troubled {
+    fn place(trouble: Trouble) -> Place {
+        let store = Self {
+            inner: Arc::new(InMemory::new()),
+            trouble,
+            calls: AtomicUsize::new(0),
+        };
+        Place {
+            store: Arc::new(store),
+            path: Path::from("a/b"),
+        }
+    }
+}
+
+impl fmt::Display for Troubled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Troubled({:?})", self.trouble)
+    }
+}
+
+fn lost() -> object_store::Error {
+    object_store::Error::Generic {
+        store: "test",
+        source: "connection reset".into(),
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Troubled {
+    async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        let first = self.calls.fetch_add(1, Ordering::Relaxed) == 0;
+        match self.trouble {
+            Trouble::Down => Err(lost()),
+            Trouble::LosesObject if first => Err(lost()),
+            Trouble::LosesAnswer if first => {
+                self.inner.put_opts(path, payload, options).await?;
+                Err(lost())
+            }
+            Trouble::DropsMetadata if first => {
+                self.inner.put(path, payload).await?;
+                Err(lost())
+            }
+            Trouble::TriesAgain if first => {
+                self.inner
+                    .put_opts(path, payload.clone(), options.clone())
+                    .await?;
+                self.inner.put_opts(path, payload, options).await
+            }
+            _ => self.inner.put_opts(path, payload, options).await,
+        }
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        path: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.inner.put_multipart_opts(path, options).await
+    }
+
+    async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
+        self.inner.get_opts(path, options).await
+    }
+
+    fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.inner.delete_stream(paths)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let gone = object_store::Error::NotFound {
+            path: "a/gone".to_owned(),
+            source: "gone".into(),
+        };
+        let gone = (self.trouble == Trouble::Vanishes).then_some(Err(gone));
+        stream::iter(gone).chain(self.inner.list(prefix)).boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+#[tokio::test]
+async fn create_knows_its_own_object_though_the_answer_was_lost() {
+    for trouble in [
+        Trouble::LosesAnswer,
+        Trouble::TriesAgain,
+        Trouble::LosesObject,
+        Trouble::DropsMetadata,
+    ] {
+        let place = Troubled::place(trouble);
+        let ours = place.create(Bytes::from_static(b"ours")).await;
+        assert!(ours.unwrap_or_else(|error| panic!("{trouble:?}: {error}")));
+        let theirs = place.create(Bytes::from_static(b"ours")).await;
+        assert!(!theirs.expect("create"), "{trouble:?}");
+        assert_eq!(
+            place.read(9).await.expect("read"),
+            Bytes::from_static(b"ours"),
+            "{trouble:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn create_takes_no_object_of_another_for_its_own() {
+    for trouble in [Trouble::LosesObject, Trouble::Down] {
+        let place = Troubled::place(trouble);
+        // put by another way: no mark
+        let other = trouble_free(&place);
+        other.await;
+        let ours = place.create(Bytes::from_static(b"ours")).await;
+        assert!(!ours.expect("create"), "{trouble:?}");
+    }
+    let nothing_there = Troubled::place(Trouble::Down);
+    assert!(nothing_there.create(Bytes::from_static(b"ours")).await.is_err());
+}
+
+/// Puts another's object past the trouble with single puts.
+async fn trouble_free(place: &Place) {
+    let mut upload = place.store.put_multipart(&place.path).await.expect("upload");
+    upload.put_part("another".into()).await.expect("part");
+    upload.complete().await.expect("complete");
+}
+
+#[tokio::test]
+async fn what_vanishes_while_listed_is_left_out() {
+    let place = Troubled::place(Trouble::Vanishes);
+    place.put(Bytes::from_static(b"x")).await.expect("put");
+    let folder = Place {
+        path: Path::from("a"),
+        ..place
+    };
+    assert_eq!(folder.list().await.expect("list").len(), 1);
 }

@@ -57,6 +57,7 @@ async fn a_web_server_is_neither_written_nor_listed() {
     for refused in [
         place.put(bytes.clone()).await,
         place.create(bytes).await.map(drop),
+        place.delete().await,
         place.list().await.map(drop),
     ] {
         let error = refused.expect_err("refused");
