@@ -5,6 +5,7 @@ mod create;
 mod credentials;
 mod profile;
 mod read_only;
+mod resume;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,11 +13,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _};
+use object_store::{GetResult, ObjectMeta, ObjectStore, ObjectStoreExt as _};
 use schemas::{Fault, ObjectUrl};
 use url::Url;
 
 pub use connect::StoreConf;
+
+/// Most bytes of an object that go in one request: more are put in parts of this size, so that a slow line gets each
+/// through within `store.read_timeout_s`, and a cut costs one part. S3 takes up to 10 000 parts.
+const PART: usize = 8 << 20;
 
 /// Schemes of URLs, as messages name them.
 const SCHEMES: &str = "file, memory, s3, gs, az, abfss, http or https";
@@ -108,12 +113,22 @@ impl Place {
         }
     }
 
+    /// Opens the object for reading. Its body is taken up again where it was cut, as long as the store still has the
+    /// same object; a body that ends early is an error, never a short object.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn open(&self) -> Result<GetResult, StoreError> {
+        let found = self.store.get(&self.path).await?;
+        Ok(resume::resuming(self, found))
+    }
+
     /// Reads the whole object, if it has at most `limit` bytes.
     ///
     /// # Errors
     /// The store's, or the object is larger.
     pub async fn read(&self, limit: u64) -> Result<Bytes, StoreError> {
-        let found = self.store.get(&self.path).await?;
+        let found = self.open().await?;
         if found.meta.size > limit {
             return Err(StoreError::TooLarge {
                 limit,
@@ -135,12 +150,34 @@ impl Place {
     ///
     /// The local file system gets a temporary file, renamed, which a killed process leaves behind as `name#1`;
     /// listings leave such names out. Neither file nor folder is flushed to the disk (fsync): a loss of power may take
-    /// what was written last.
+    /// what was written last. A killed process may leave parts of an object above 8 MiB in a bucket; a lifecycle rule
+    /// for incomplete uploads clears them.
     ///
     /// # Errors
     /// The store's.
     pub async fn put(&self, bytes: Bytes) -> Result<(), StoreError> {
+        if bytes.len() > PART {
+            return self.put_in_parts(bytes).await;
+        }
         self.store.put(&self.path, bytes.into()).await?;
+        Ok(())
+    }
+
+    async fn put_in_parts(&self, mut bytes: Bytes) -> Result<(), StoreError> {
+        let mut upload = self.store.put_multipart(&self.path).await?;
+        let sent = async {
+            while !bytes.is_empty() {
+                let part = bytes.split_to(bytes.len().min(PART));
+                upload.put_part(part.into()).await?;
+            }
+            upload.complete().await
+        };
+        let sent = sent.await;
+        if sent.is_err() {
+            // a courtesy to the store; what matters is why the upload failed
+            let _ = upload.abort().await;
+        }
+        sent?;
         Ok(())
     }
 

@@ -1,3 +1,4 @@
+mod bucket;
 mod web;
 
 use std::fmt;
@@ -7,7 +8,7 @@ use async_trait::async_trait;
 use futures::stream::{self, BoxStream};
 use object_store::memory::InMemory;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, PutMultipartOptions, PutOptions,
+    CopyOptions, GetOptions, GetResultPayload, ListResult, MultipartUpload, PutMultipartOptions, PutOptions,
     PutPayload, PutResult, Result,
 };
 
@@ -155,11 +156,9 @@ async fn a_local_folder_takes_whole_files_and_lists_no_temporary_ones() {
     assert!(!part.create(Bytes::from_static(b"one")).await.expect("create"));
     // what a killed process leaves behind
     std::fs::write(folder.path().join("deep/part-2.parquet#1"), "half").expect("write");
-    place
-        .join("large")
-        .put(Bytes::from_static(b"x"))
-        .await
-        .expect("put");
+    let large = Bytes::from(vec![7; 2 * PART + 3]);
+    place.join("large").put(large.clone()).await.expect("put");
+    assert!(place.join("large").read(u64::MAX).await.expect("read") == large);
     let names = |listing: Vec<ObjectMeta>| -> Vec<String> {
         let name = |object: ObjectMeta| object.location.filename().map(str::to_owned);
         listing.into_iter().filter_map(name).collect()
@@ -197,6 +196,12 @@ enum Trouble {
     DropsMetadata,
     /// No put comes through.
     Down,
+    /// A body ends with an error after three bytes.
+    CutsBodies,
+    /// A body just ends after three bytes.
+    EndsBodies,
+    /// The same, and the object is another one by then.
+    ChangesMeanwhile,
     /// Something vanishes while it is listed.
     Vanishes,
 }
@@ -269,7 +274,40 @@ impl ObjectStore for Troubled {
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
-        self.inner.get_opts(path, options).await
+        let head = options.head;
+        let found = self.inner.get_opts(path, options).await?;
+        let end = match self.trouble {
+            _ if head => return Ok(found),
+            Trouble::CutsBodies => Some(Err(lost())),
+            Trouble::EndsBodies => None,
+            Trouble::ChangesMeanwhile => {
+                self.inner
+                    .put(path, PutPayload::from_static(b"9876543210"))
+                    .await?;
+                None
+            }
+            _ => return Ok(found),
+        };
+        let GetResult {
+            payload,
+            meta,
+            range,
+            attributes,
+            extensions,
+        } = found;
+        let GetResultPayload::Stream(mut body) = payload else {
+            panic!("memory streams");
+        };
+        let bytes = body.next().await.expect("a body")?;
+        let start = bytes.slice(..bytes.len().min(3));
+        let payload = GetResultPayload::Stream(stream::iter(std::iter::once(Ok(start)).chain(end)).boxed());
+        Ok(GetResult {
+            payload,
+            meta,
+            range,
+            attributes,
+            extensions,
+        })
     }
 
     fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -334,6 +372,24 @@ async fn trouble_free(place: &Place) {
     let mut upload = place.store.put_multipart(&place.path).await.expect("upload");
     upload.put_part("another".into()).await.expect("part");
     upload.complete().await.expect("complete");
+}
+
+#[tokio::test]
+async fn reading_goes_on_where_it_was_cut() {
+    for trouble in [Trouble::CutsBodies, Trouble::EndsBodies] {
+        let place = Troubled::place(trouble);
+        let object = Bytes::from_static(b"0123456789");
+        place.put(object.clone()).await.expect("put");
+        assert_eq!(place.read(99).await.expect("read"), object, "{trouble:?}");
+    }
+    let place = Troubled::place(Trouble::ChangesMeanwhile);
+    place.put(Bytes::from_static(b"0123456789")).await.expect("put");
+    let error = place
+        .read(99)
+        .await
+        .expect_err("two halves of two objects")
+        .to_string();
+    assert!(error.contains("expected 7 more bytes of the object"), "{error}");
 }
 
 #[tokio::test]
