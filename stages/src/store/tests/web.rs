@@ -1,7 +1,7 @@
 //! Reading from a web server, and what object_store does with answers that are cut short.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
 
 use super::*;
@@ -14,12 +14,7 @@ fn serve(answers: Vec<String>) -> (String, JoinHandle<Vec<String>>) {
         let mut requests = Vec::new();
         for answer in answers {
             let (mut client, _) = listener.accept().expect("client");
-            let mut request = Vec::new();
-            let mut byte = [0];
-            while !request.ends_with(b"\r\n\r\n") && client.read(&mut byte).expect("request") == 1 {
-                request.push(byte[0]);
-            }
-            let request = String::from_utf8(request).expect("text");
+            let request = request_of(&mut client);
             let told = |line: &&str| line.starts_with("GET") || line.to_lowercase().starts_with("range");
             requests.push(request.lines().filter(told).collect::<Vec<_>>().join(" "));
             client.write_all(answer.as_bytes()).expect("answer");
@@ -27,6 +22,16 @@ fn serve(answers: Vec<String>) -> (String, JoinHandle<Vec<String>>) {
         requests
     });
     (format!("http://{address}/cohort/a%20b.nii"), server)
+}
+
+/// Reads a request to its end: a client answered before would take the answer for nobody's.
+fn request_of(client: &mut TcpStream) -> String {
+    let mut request = Vec::new();
+    let mut byte = [0];
+    while !request.ends_with(b"\r\n\r\n") && client.read(&mut byte).expect("request") == 1 {
+        request.push(byte[0]);
+    }
+    String::from_utf8(request).expect("text")
 }
 
 fn answer(status: &str, headers: &str, length: usize, body: &str) -> String {
@@ -39,6 +44,30 @@ async fn a_mask_on_a_web_server_is_read_by_its_url() {
     assert_eq!(place(&url).read(4).await.expect("read"), "mask");
     let requests = server.join().expect("server");
     assert_eq!(requests, ["GET /cohort/a%20b.nii HTTP/1.1"]);
+}
+
+#[tokio::test]
+async fn a_slow_but_steady_download_comes_to_its_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("port");
+    let url = format!("http://{}/a", listener.local_addr().expect("address"));
+    let server = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("client");
+        request_of(&mut client);
+        client
+            .write_all(answer("200 OK", "", 6, "").as_bytes())
+            .expect("head");
+        for _ in 0..6 {
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            client.write_all(b"x").expect("a byte now and then");
+        }
+    });
+    let conf = StoreConf {
+        read_timeout_s: std::num::NonZeroU64::MIN,
+        ..StoreConf::default()
+    };
+    let place = Stores::new(conf).place(&ObjectUrl::new(url)).expect("place");
+    assert_eq!(place.read(6).await.expect("read"), "xxxxxx");
+    server.join().expect("server");
 }
 
 #[tokio::test]
