@@ -14,6 +14,7 @@ use stages::compare::ComparisonConf;
 use stages::crop::CropConf;
 use stages::evaluate::EvaluateConf;
 use stages::pool::PoolConf;
+use stages::store::StoreConf;
 #[cfg(feature = "torch")]
 use stages::train::TrainConf;
 use stages::write::WriteConf;
@@ -42,6 +43,8 @@ pub struct Conf {
     pub widths: Widths,
     /// How long each stage may take for one case.
     pub timeouts: Timeouts,
+    /// How long a store may keep us waiting.
+    pub store: StoreConf,
     /// How a run is seen from outside.
     pub watch: WatchConf,
     /// What is written.

@@ -96,7 +96,7 @@ fn main() -> ExitCode {
 
 fn dispatch(cli: &Cli) -> Result<Exit> {
     let conf = conf(&cli.common)?;
-    let stores = Arc::new(Stores::default());
+    let stores = Arc::new(Stores::new(conf.store.clone()));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -33,7 +33,7 @@ impl Bucket {
         let phantom = pair(1).expect("phantom");
         let mut manifest = "case_id,mask,labels,reference,reference_labels\n".to_owned();
         for number in 1..=cases {
-            let mut mask = phantom.mask.clone();
+            let mut mask = phantom.mask.to_vec();
             damage(number, &mut mask);
             bucket
                 .place(&format!("cohort/c{number}.nii.gz"))
@@ -44,7 +44,7 @@ impl Bucket {
         }
         bucket
             .place("cohort/ct.nii.gz")
-            .put(phantom.reference.into())
+            .put(phantom.reference)
             .await
             .expect("put");
         bucket

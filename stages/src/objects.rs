@@ -69,11 +69,11 @@ pub async fn look(place: &Place, limit: u64) -> Result<WeighedFile, StoreError> 
         range: Some(GetRange::Bounded(0..HEAD_BYTES)),
         ..GetOptions::default()
     };
-    let found = match place.store.get_opts(&place.path, beginning).await {
+    let found = match place.open_with(beginning).await {
         Ok(found) => found,
         Err(error) if is_final(&error) => return Err(error.into()),
         // no range of an empty object, and none from some plain web servers: the whole is begun, and left
-        Err(_) => place.store.get_opts(&place.path, GetOptions::default()).await?,
+        Err(_) => place.open().await?,
     };
     let (size, etag) = (found.meta.size, found.meta.e_tag.clone());
     if size > limit {
@@ -96,7 +96,8 @@ pub async fn read_rest(store: &Place, file: WeighedFile) -> Result<Bytes, Fault>
     if file.head.len() as u64 >= file.size {
         return Ok(file.head);
     }
-    let path = Path::parse(file.key.expose()).map_err(|error| fault(object_store::Error::from(error)))?;
+    let path = Path::parse(file.key.expose()).map_err(|error| fault(error.into()))?;
+    let place = at(store, path);
     let size = usize::try_from(file.size).unwrap_or(usize::MAX);
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(size).map_err(|_| {
@@ -110,17 +111,14 @@ pub async fn read_rest(store: &Place, file: WeighedFile) -> Result<Bytes, Fault>
         if_match: file.etag.clone(),
         ..GetOptions::default()
     };
-    let found = match store.store.get_opts(&path, rest).await {
+    let found = match place.open_with(rest).await {
         Ok(found) => {
             bytes.extend_from_slice(&file.head);
             found
         }
         Err(error) if is_final(&error) => return Err(fault(error)),
         // another version by now, or a server that knows no ranges
-        Err(_) => {
-            let whole = store.store.get_opts(&path, GetOptions::default()).await;
-            whole.map_err(fault)?
-        }
+        Err(_) => place.open().await.map_err(StoreError::into_fault)?,
     };
     let expected = found.meta.size;
     let bytes = gather(found, bytes, usize::MAX)

@@ -1,31 +1,47 @@
 //! Object stores by URL: one client a bucket, shared by all stages.
 
+mod connect;
+mod create;
+mod credentials;
+mod profile;
+mod read_only;
+mod resume;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
-use futures::TryStreamExt as _;
-use object_store::aws::AmazonS3Builder;
-use object_store::local::LocalFileSystem;
-use object_store::memory::InMemory;
+use futures::StreamExt as _;
 use object_store::path::Path;
-use object_store::{
-    ClientOptions, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
-};
+use object_store::{GetOptions, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt as _};
 use schemas::{Fault, ObjectUrl};
 use url::Url;
 
-/// Longest time for one request: an object of hundreds of MB over a slow line.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(600);
+pub use connect::StoreConf;
+
+/// Most bytes of an object that go in one request: more are put in parts of this size, so that a slow line gets each
+/// through within `store.read_timeout_s`, and a cut costs one part. S3 takes up to 10 000 parts.
+const PART: usize = 8 << 20;
+
+/// Schemes of URLs, as messages name them.
+const SCHEMES: &str = "file, memory, s3, gs, az, abfss, http or https";
 
 /// Why something could not be had from, or put into, a store. Shown to users of the command line, who named the
 /// URL themselves; what becomes a row goes through [`StoreError::into_fault`], which leaves names out.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The text is no URL of a store that this build knows.
-    #[error("expected a path or a URL with scheme file, memory or s3, found {0}")]
+    #[error("expected a path or a URL with scheme {SCHEMES}, found {0}")]
     Url(String),
+    /// The URL has a part that may carry credentials, or that no key is made of.
+    #[error(
+        "expected a URL without query, fragment, user name and password, found one with {0}: credentials come from \
+         the environment or the platform, and '?' and '#' in a key are written %3F and %23"
+    )]
+    Part(&'static str),
+    /// The environment or a profile says something that does not fit.
+    #[error("{0}")]
+    Setup(String),
     /// The store said no.
     #[error("object store: {0}")]
     Store(#[from] object_store::Error),
@@ -42,11 +58,17 @@ pub enum StoreError {
 impl StoreError {
     /// Returns the fault of a case, without any name of an object.
     pub fn into_fault(self) -> Fault {
-        use object_store::Error::{NotFound, PermissionDenied, Unauthenticated};
+        use object_store::Error::{NotFound, NotSupported, PermissionDenied, Unauthenticated};
         match self {
             Self::Url(_) => Fault::unsuitable(
                 "bad_url",
-                "expected a path or a URL with scheme file, memory or s3",
+                format!("expected a path or a URL with scheme {SCHEMES}"),
+            ),
+            Self::Part(_) => Fault::unsuitable("bad_url", self.to_string()),
+            Self::Setup(message) => Fault::unavailable("store_setup", message),
+            Self::Store(NotSupported { .. }) => Fault::unsuitable(
+                "not_supported",
+                "expected a store that can do this, found one that cannot: http URLs are read, object by object",
             ),
             Self::Store(NotFound { .. }) => {
                 Fault::missing("object_not_found", "expected an object, found none there")
@@ -91,12 +113,30 @@ impl Place {
         }
     }
 
+    /// Opens the object for reading. Its body is taken up again where it was cut, as long as the store still has the
+    /// same object; a body that ends early is an error, never a short object.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn open(&self) -> Result<GetResult, StoreError> {
+        Ok(self.open_with(GetOptions::default()).await?)
+    }
+
+    /// Opens a part of the object, or one version of it; else as [`Place::open`].
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn open_with(&self, options: GetOptions) -> Result<GetResult, object_store::Error> {
+        let found = self.store.get_opts(&self.path, options).await?;
+        Ok(resume::resuming(self, found))
+    }
+
     /// Reads the whole object, if it has at most `limit` bytes.
     ///
     /// # Errors
     /// The store's, or the object is larger.
     pub async fn read(&self, limit: u64) -> Result<Bytes, StoreError> {
-        let found = self.store.get(&self.path).await?;
+        let found = self.open().await?;
         if found.meta.size > limit {
             return Err(StoreError::TooLarge {
                 limit,
@@ -104,14 +144,6 @@ impl Place {
             });
         }
         Ok(found.bytes().await?)
-    }
-
-    /// Opens the object for reading piece by piece.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn open(&self) -> Result<GetResult, StoreError> {
-        Ok(self.store.get(&self.path).await?)
     }
 
     /// Returns what the store says of the object, without reading it.
@@ -122,29 +154,39 @@ impl Place {
         Ok(self.store.head(&self.path).await?)
     }
 
-    /// Puts the object, over what is there.
+    /// Puts the object, over what is there: readers see the old one or the new one, whole.
+    ///
+    /// The local file system gets a temporary file, renamed, which a killed process leaves behind as `name#1`;
+    /// listings leave such names out. Neither file nor folder is flushed to the disk (fsync): a loss of power may take
+    /// what was written last. A killed process may leave parts of an object above 8 MiB in a bucket; a lifecycle rule
+    /// for incomplete uploads clears them.
     ///
     /// # Errors
     /// The store's.
     pub async fn put(&self, bytes: Bytes) -> Result<(), StoreError> {
+        if bytes.len() > PART {
+            return self.put_in_parts(bytes).await;
+        }
         self.store.put(&self.path, bytes.into()).await?;
         Ok(())
     }
 
-    /// Puts the object if there is none; returns whether it was put.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn create(&self, bytes: Bytes) -> Result<bool, StoreError> {
-        let options = PutOptions {
-            mode: PutMode::Create,
-            ..PutOptions::default()
+    async fn put_in_parts(&self, mut bytes: Bytes) -> Result<(), StoreError> {
+        let mut upload = self.store.put_multipart(&self.path).await?;
+        let sent = async {
+            while !bytes.is_empty() {
+                let part = bytes.split_to(bytes.len().min(PART));
+                upload.put_part(part.into()).await?;
+            }
+            upload.complete().await
         };
-        match self.store.put_opts(&self.path, bytes.into(), options).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
-            Err(error) => Err(error.into()),
+        let sent = sent.await;
+        if sent.is_err() {
+            // a courtesy to the store; what matters is why the upload failed
+            let _ = upload.abort().await;
         }
+        sent?;
+        Ok(())
     }
 
     /// Deletes the object; that there is none is no error.
@@ -158,12 +200,20 @@ impl Place {
         }
     }
 
-    /// Lists every object below this prefix, sorted by key.
+    /// Lists every object below this prefix, sorted by key; what vanishes meanwhile is left out.
     ///
     /// # Errors
     /// The store's.
     pub async fn list(&self) -> Result<Vec<ObjectMeta>, StoreError> {
-        let mut found: Vec<ObjectMeta> = self.store.list(Some(&self.path)).try_collect().await?;
+        let mut listing = self.store.list(Some(&self.path));
+        let mut found = Vec::new();
+        while let Some(object) = listing.next().await {
+            match object {
+                Ok(object) => found.push(object),
+                Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         found.sort_by(|a, b| a.location.cmp(&b.location));
         Ok(found)
     }
@@ -172,10 +222,19 @@ impl Place {
 /// All stores in use.
 #[derive(Debug, Default)]
 pub struct Stores {
+    conf: StoreConf,
     open: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
 }
 
 impl Stores {
+    /// Returns stores, none open yet, with this patience.
+    pub fn new(conf: StoreConf) -> Self {
+        Self {
+            conf,
+            open: Mutex::default(),
+        }
+    }
+
     /// Uses `store` for every URL of this scheme and authority (`memory://`, `s3://bucket`).
     pub fn register(&self, base: &Url, store: Arc<dyn ObjectStore>) {
         self.lock().insert(authority(base), store);
@@ -184,16 +243,18 @@ impl Stores {
     /// Returns the place that a URL names.
     ///
     /// # Errors
-    /// No URL, or a scheme that this build does not know.
+    /// No URL, a scheme that this build does not know, a URL with a query or a password, or settings of the
+    /// environment that do not fit.
     pub fn place(&self, url: &ObjectUrl) -> Result<Place, StoreError> {
         let parsed = Url::parse(url.expose()).map_err(|_| StoreError::Url("another text".to_owned()))?;
+        connect::check(&parsed)?;
         let path = Path::from_url_path(parsed.path()).map_err(object_store::Error::from)?;
         let mut open = self.lock();
         let key = authority(&parsed);
         let store = match open.get(&key) {
             Some(store) => Arc::clone(store),
             None => {
-                let store = connect(&parsed)?;
+                let store = connect::connect(&parsed, &self.conf)?;
                 open.insert(key, Arc::clone(&store));
                 store
             }
@@ -208,26 +269,6 @@ impl Stores {
 
 fn authority(url: &Url) -> String {
     url[..url::Position::AfterPort].to_owned()
-}
-
-/// Credentials come from the environment or the platform's chain only.
-fn connect(url: &Url) -> Result<Arc<dyn ObjectStore>, StoreError> {
-    match url.scheme() {
-        "file" => Ok(Arc::new(LocalFileSystem::new())),
-        "memory" => Ok(Arc::new(InMemory::new())),
-        "s3" | "s3a" => {
-            let plain_http =
-                std::env::var("AWS_ALLOW_HTTP").is_ok_and(|value| value.eq_ignore_ascii_case("true"));
-            let options = ClientOptions::new()
-                .with_timeout(REQUEST_TIMEOUT)
-                .with_allow_http(plain_http);
-            let builder = AmazonS3Builder::from_env()
-                .with_url(url.as_str())
-                .with_client_options(options);
-            Ok(Arc::new(builder.build()?))
-        }
-        scheme => Err(StoreError::Url(format!("scheme {scheme}"))),
-    }
 }
 
 /// Returns the absolute URL of what a person wrote: a URL, or a path relative to `base` (a URL ending in `/`).
@@ -288,66 +329,4 @@ pub fn folder_of(object: &ObjectUrl) -> Result<Url, StoreError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn url(base: &str, text: &str) -> String {
-        absolute(&Url::parse(base).expect("base"), text)
-            .expect("url")
-            .expose()
-            .to_owned()
-    }
-
-    #[test]
-    fn paths_are_relative_to_their_base_and_names_are_no_syntax() {
-        assert_eq!(
-            url("file:///data/cohort/", "a/mask.nii.gz"),
-            "file:///data/cohort/a/mask.nii.gz"
-        );
-        assert_eq!(
-            url("file:///data/cohort/", "../b#1?.nii"),
-            "file:///data/b%231%3F.nii"
-        );
-        assert_eq!(url("file:///data/cohort/", "/x/y"), "file:///x/y");
-        assert_eq!(url("s3://bucket/cohort/", "a.nii"), "s3://bucket/cohort/a.nii");
-        assert_eq!(url("s3://bucket/cohort/", "s3://other/a.nii"), "s3://other/a.nii");
-        let object = ObjectUrl::new("s3://bucket/cohort/manifest.csv");
-        assert_eq!(
-            folder_of(&object).expect("folder").as_str(),
-            "s3://bucket/cohort/"
-        );
-    }
-
-    #[tokio::test]
-    async fn create_puts_once_and_read_keeps_to_its_limit() {
-        let stores = Stores::default();
-        let place = stores.place(&ObjectUrl::new("memory:///a/b")).expect("place");
-        assert!(place.create(Bytes::from_static(b"one")).await.expect("put"));
-        assert!(
-            !place
-                .create(Bytes::from_static(b"two"))
-                .await
-                .expect("second put")
-        );
-        let again = stores
-            .place(&ObjectUrl::new("memory:///a"))
-            .expect("place")
-            .join("b");
-        assert_eq!(again.read(3).await.expect("read"), Bytes::from_static(b"one"));
-        assert!(matches!(
-            again.read(2).await,
-            Err(StoreError::TooLarge { limit: 2, found: 3 })
-        ));
-    }
-
-    #[test]
-    fn a_fault_of_the_store_names_no_object() {
-        let error = object_store::Error::NotFound {
-            path: "MRN123/x".to_owned(),
-            source: "MRN123".into(),
-        };
-        let fault = StoreError::from(error).into_fault();
-        assert_eq!(fault.reason, "object_not_found");
-        assert!(!fault.to_string().contains("MRN123"));
-    }
-}
+mod tests;
