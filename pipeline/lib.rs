@@ -6,6 +6,8 @@ pub mod conf;
 pub mod flow;
 pub mod gauges;
 pub mod metrics;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 pub mod record;
 pub mod run;
 pub mod summary;

@@ -11,7 +11,9 @@ use spinestream::bar::AboveTheBars;
 use spinestream::conf::Conf;
 use spinestream::{Exit, RunEnd, run, verbs};
 use stages::store::Stores;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 /// Turns spine studies into reconstructed vertebrae and tables of numbers.
 #[derive(Debug, Parser)]
@@ -80,7 +82,7 @@ enum Verb {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_log(&cli.common);
+    let _sending = start_log(&cli.common);
     match dispatch(&cli) {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(error) => {
@@ -144,22 +146,48 @@ fn conf(common: &Common) -> Result<Conf> {
     Conf::read(text.as_deref(), environment, &common.settings)
 }
 
-fn start_log(common: &Common) {
+/// Starts the log, and with feature `otlp` the sending of spans, which ends when what is returned is dropped.
+fn start_log(common: &Common) -> Sending {
     let level = match (common.quiet, common.verbose) {
         (true, _) => "error",
         (_, 0) => "warn,spinestream=info",
         (_, 1) => "info,spinestream=debug,stages=debug,models=debug",
         _ => "debug,spinestream=trace,stages=trace,models=trace",
     };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(level))
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(|| AboveTheBars);
-    match common.log {
-        Log::Text => builder.with_target(false).init(),
-        Log::Json => builder.json().init(),
+    let lines = match common.log {
+        Log::Text => lines.with_target(false).boxed(),
+        Log::Json => lines.json().boxed(),
+    };
+    let log = tracing_subscriber::registry().with(EnvFilter::new(level)).with(lines);
+    #[cfg(not(feature = "otlp"))]
+    {
+        log.init();
+        None
+    }
+    #[cfg(feature = "otlp")]
+    match spinestream::otlp::Export::start() {
+        Ok(export) => {
+            log.with(export.as_ref().map(spinestream::otlp::Export::layer)).init();
+            export
+        }
+        Err(message) => {
+            log.init();
+            tracing::warn!("no spans are sent: {message}");
+            None
+        }
     }
 }
+
+/// What sends spans.
+#[cfg(feature = "otlp")]
+type Sending = Option<spinestream::otlp::Export>;
+
+/// Nothing does.
+#[cfg(not(feature = "otlp"))]
+type Sending = Option<std::convert::Infallible>;
 
 /// Exit code of a process that Ctrl-C ended, as shells know it.
 const INTERRUPTED: i32 = 130;
