@@ -3,12 +3,14 @@
 --   CREATE VIEW cases AS FROM read_parquet('s3://spine/results/tables/cases/**/*.parquet', hive_partitioning = true);
 -- and vertebrae in the same way.
 
--- A case that was done again has a row for each attempt: the highest counts.
+-- A case that was done again has a row for each attempt: the highest counts. One row of it: while `compact` is at work,
+-- or was killed, a merged part and those that it takes the place of may both be there, with the same rows.
 CREATE TEMP VIEW last_cases AS
-FROM cases QUALIFY attempt = max(attempt) OVER (PARTITION BY run, case_id);
+FROM cases QUALIFY row_number() OVER (PARTITION BY run, case_id ORDER BY attempt DESC) = 1;
 
 CREATE TEMP VIEW last_vertebrae AS
-FROM vertebrae SEMI JOIN last_cases USING (run, case_id, attempt);
+FROM vertebrae SEMI JOIN last_cases USING (run, case_id, attempt)
+QUALIFY row_number() OVER (PARTITION BY run, case_id, level) = 1;
 
 -- What became of the cases.
 SELECT run, status, count(*) AS cases, sum(vertebrae)::BIGINT AS vertebrae, sum(vertebrae_failed)::BIGINT AS failed

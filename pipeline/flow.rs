@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use schemas::{Case, CaseId, Failure, Fault, Held, Outcome, Spent};
 use stages::memory::Budget;
-use stages::{Sink, Stage};
+use stages::{HELD, Sink, Stage};
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
 use tokio_stream::Stream;
@@ -27,6 +27,9 @@ use crate::gauges::{Gauge, Gauges};
 
 /// How often a sink is asked whether something is due while no outcome comes.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Time for the last rows once cases in hand are not waited for any more.
+const LAST: Duration = Duration::from_secs(10);
 
 /// Outcomes on their way: a stream, and whom it will meet next.
 pub struct Flow<S> {
@@ -158,24 +161,41 @@ where
         let mut ticks = tokio::time::interval(TICK);
         let mut verdict = Ok(());
         loop {
-            tokio::select! {
-                outcome = outcomes.next() => {
-                    let Some(outcome) = outcome else { break };
-                    verdict = watch(&outcome);
-                    sink.accept(outcome).await?;
-                    if verdict.is_err() {
-                        break;
+            let mut end = false;
+            let sunk = async {
+                tokio::select! {
+                    outcome = outcomes.next() => {
+                        let Some(outcome) = outcome else {
+                            end = true;
+                            return Ok(());
+                        };
+                        verdict = watch(&outcome);
+                        end = verdict.is_err();
+                        sink.accept(outcome).await
                     }
+                    () = &mut stopping, if !is_stopping => {
+                        is_stopping = true;
+                        sink.put_down().await
+                    }
+                    _ = ticks.tick() => sink.tick().await,
                 }
-                () = &mut stopping, if !is_stopping => {
-                    is_stopping = true;
-                    sink.put_down().await?;
+            };
+            tokio::select! {
+                sunk = sunk => sunk?,
+                // whatever the sink was at: what it has not put down is done again
+                () = &mut enough => {
+                    let closed = tokio::time::timeout(LAST, sink.close()).await;
+                    return closed.unwrap_or(Ok(())).map_err(E::from);
                 }
-                () = &mut enough => break,
-                _ = ticks.tick() => sink.tick().await?,
+            }
+            if end {
+                break;
             }
         }
-        sink.close().await?;
+        tokio::select! {
+            closed = sink.close() => closed?,
+            () = &mut enough => {}
+        }
         verdict
     }
 }
@@ -231,8 +251,17 @@ async fn drive<G: Stage>(
                     let Case { id, person, body, spent, held } = case;
                     let span = tracing::info_span!("stage", name = G::NAME, case = %id);
                     let stage = Arc::clone(&stage);
-                    let work = async move { within_limit(&*stage, body, lane.limit).await };
                     let start = gauge.begin();
+                    let work = {
+                        let gauge = Arc::clone(&gauge);
+                        async move {
+                            let result = within_limit(&*stage, body, lane.limit).await;
+                            // here, and not when the driver comes to it: waiting for the next stage is not its time
+                            gauge.end(start, result.is_ok());
+                            (result, start.elapsed())
+                        }
+                    };
+                    let work = HELD.scope(held.clone(), work);
                     let task = running.spawn(work.instrument(span));
                     in_hand.insert(task.id(), InHand { id, person, spent, held, start });
                     continue;
@@ -267,7 +296,7 @@ async fn within_limit<G: Stage>(stage: &G, body: G::In, limit: Option<Duration>)
     }
 }
 
-type Ended<T> = Result<(Id, Result<T, Fault>), tokio::task::JoinError>;
+type Ended<T> = Result<(Id, (Result<T, Fault>, Duration)), tokio::task::JoinError>;
 
 fn outcome_of<G: Stage>(
     ended: Ended<G::Out>,
@@ -287,10 +316,16 @@ fn outcome_of<G: Stage>(
     } = in_hand
         .remove(&id)
         .expect("every running task was put in hand when it was spawned");
-    spent.push((G::NAME, start.elapsed()));
-    gauge.end(start, matches!(&ended, Ok((_, Ok(_)))));
+    let time = match &ended {
+        Ok((_, (_, time))) => *time,
+        Err(_) => {
+            gauge.end(start, false);
+            start.elapsed()
+        }
+    };
+    spent.push((G::NAME, time));
     let fault = match ended {
-        Ok((_, Ok(body))) => {
+        Ok((_, (Ok(body), _))) => {
             return Ok(Case {
                 id,
                 person,
@@ -299,7 +334,7 @@ fn outcome_of<G: Stage>(
                 held,
             });
         }
-        Ok((_, Err(fault))) => fault,
+        Ok((_, (Err(fault), _))) => fault,
         // the panic's own words may quote a header: they went to stderr, not into a row
         Err(_) => Fault::bug("panic", format!("stage {} panicked on this case", G::NAME)),
     };

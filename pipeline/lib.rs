@@ -2,6 +2,7 @@
 
 pub mod bar;
 pub mod census;
+pub mod claim;
 pub mod conf;
 pub mod flow;
 pub mod gauges;
@@ -50,6 +51,9 @@ pub enum RunEnd {
         /// Why.
         error: ManifestError,
     },
+    /// A stop signal came before the first case.
+    #[error("stopped before the first case; start again to go on")]
+    Stopped,
     /// Another process does this run.
     #[error(transparent)]
     Busy(#[from] Busy),
@@ -83,6 +87,7 @@ impl RunEnd {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Conf(_) => Exit::Usage,
+            Self::Stopped => Exit::SomeFailed,
             #[cfg(feature = "torch")]
             Self::Training(
                 TrainError::OnBothSides(_)

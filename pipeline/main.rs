@@ -161,7 +161,9 @@ fn start_log(common: &Common) -> Sending {
         Log::Text => lines.with_target(false).boxed(),
         Log::Json => lines.json().boxed(),
     };
-    let log = tracing_subscriber::registry().with(EnvFilter::new(level)).with(lines);
+    let log = tracing_subscriber::registry()
+        .with(EnvFilter::new(level))
+        .with(lines);
     #[cfg(not(feature = "otlp"))]
     {
         log.init();
@@ -170,7 +172,8 @@ fn start_log(common: &Common) -> Sending {
     #[cfg(feature = "otlp")]
     match spinestream::otlp::Export::start() {
         Ok(export) => {
-            log.with(export.as_ref().map(spinestream::otlp::Export::layer)).init();
+            log.with(export.as_ref().map(spinestream::otlp::Export::layer))
+                .init();
             export
         }
         Err(message) => {

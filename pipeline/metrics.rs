@@ -1,10 +1,10 @@
 //! The page of metrics that Prometheus reads: `http://<watch.metrics>/metrics`, and `/health` beside it.
 
 use std::fmt;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -16,33 +16,74 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
+use crate::RunEnd;
 use crate::gauges::{Reading, SECONDS};
 use crate::view::View;
 
 /// Media type of the page (OpenMetrics 1.0).
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Listens where `address` says.
-///
-/// # Errors
-/// Nobody can listen there.
-pub async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    TcpListener::bind(address).await
+/// The page, from the start of the process on; it has something to show once the flow runs.
+#[derive(Debug)]
+pub struct Page {
+    registry: Arc<OnceLock<Registry>>,
+    server: Option<JoinHandle<()>>,
 }
 
-/// Serves the page until it is dropped.
-pub async fn serve(listener: TcpListener, view: View) {
-    let mut registry = Registry::with_prefix("spinestream");
-    registry.register_collector(Box::new(Page(view)));
-    let registry = Arc::new(registry);
+impl Page {
+    /// Listens at `address`, or nowhere if it is empty.
+    ///
+    /// # Errors
+    /// Nobody can listen there.
+    pub async fn open(address: &str) -> Result<Self, RunEnd> {
+        let registry = Arc::new(OnceLock::new());
+        if address.is_empty() {
+            return Ok(Self {
+                registry,
+                server: None,
+            });
+        }
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.map_err(|error| RunEnd::Conf(format!("watch.metrics: {error}")))?;
+        let server = tokio::spawn(serve(listener, Arc::clone(&registry)));
+        Ok(Self {
+            registry,
+            server: Some(server),
+        })
+    }
+
+    /// Shows a run from now on.
+    pub fn show(&self, view: &View) {
+        let mut registry = Registry::with_prefix("spinestream");
+        registry.register_collector(Box::new(Run(view.clone())));
+        // a process does one run
+        let _ = self.registry.set(registry);
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        if let Some(server) = &self.server {
+            server.abort();
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, registry: Arc<OnceLock<Registry>>) {
     let page = move || {
         let registry = Arc::clone(&registry);
-        async move { page(&registry) }
+        async move {
+            match registry.get() {
+                Some(registry) => page(registry),
+                None => (StatusCode::SERVICE_UNAVAILABLE, "not at work yet\n").into_response(),
+            }
+        }
     };
     let router = Router::new()
         .route("/metrics", get(page))
-        .route("/health", get(async || "at work\n"));
+        .route("/health", get(async || "alive\n"));
     if let Err(error) = axum::serve(listener, router).await {
         tracing::warn!("the page of metrics has gone: {error}");
     }
@@ -52,15 +93,15 @@ fn page(registry: &Registry) -> Response {
     let mut text = String::new();
     match encode(&mut text, registry) {
         Ok(()) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
-        Err(_) => axum::http::StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
 /// Reads everything anew for each page: nothing is counted twice, and nothing costs while nobody looks.
 #[derive(Debug)]
-struct Page(View);
+struct Run(View);
 
-impl Collector for Page {
+impl Collector for Run {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         self.cases(&mut encoder)?;
         stages(&mut encoder, &self.0.gauges.read())?;
@@ -76,7 +117,7 @@ impl Collector for Page {
     }
 }
 
-impl Page {
+impl Run {
     fn cases(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
         let (counts, by_kind) = {
             let tally = self.0.tally();
@@ -189,7 +230,7 @@ fn stages(encoder: &mut DescriptorEncoder, stages: &[Reading]) -> fmt::Result {
         MetricType::Histogram,
     )?;
     for stage in stages {
-        let bounds = SECONDS.into_iter().chain([f64::MAX]);
+        let bounds = SECONDS.into_iter().chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(stage.buckets).collect();
         let ended = stage.done + stage.failed;
         let name = [("stage", stage.name)];

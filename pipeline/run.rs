@@ -1,12 +1,12 @@
 //! `spinestream run`: a cohort manifest becomes a stream of cases, and each case Parquet rows.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::io::Write as _;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
 use models::{LoadedWeights, ModelConf, ModelError, Weights};
 use schemas::{FaultKind, Listed, ObjectUrl, Outcome, Written};
 use stages::cpu::cpu_time;
@@ -18,23 +18,23 @@ use stages::manifest::{Context, Manifest, ManifestError};
 use stages::memory::Budget;
 use stages::pool::{EVERY_WORKER_GONE, Open, Pool};
 use stages::reconstruct::Reconstruct;
-use stages::starts::{BEAT, Start, StartError, State};
+use stages::starts::State;
 use stages::store::{Place, StoreError, Stores, absolute, folder_of, working_folder};
-use stages::tables::{Published, RunTables, Tables};
+use stages::tables::{RunTables, Tables, fingerprint};
 use stages::weigh::{Weigh, WeighConf};
 use stages::write::Write;
-use tokio::task::JoinSet;
 use tokio_stream::Stream;
 
-use crate::census::{Census, todo};
+use crate::claim::{Claimed, Todo, claim};
 use crate::conf::{Conf, Width};
 use crate::flow::{Flow, Lane};
 use crate::gauges::Gauges;
+use crate::metrics::Page;
 use crate::record::Recorder;
 use crate::summary::summary;
 use crate::tally::Tally;
 use crate::view::View;
-use crate::{Exit, RunEnd, metrics};
+use crate::{Exit, RunEnd};
 
 /// Most bytes of a manifest or of a file of weights.
 pub const SMALL_OBJECT: u64 = 4 << 30;
@@ -74,80 +74,71 @@ pub async fn run_with(
     retry: &Retry,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Exit, RunEnd> {
+    let stop: Stop = stop.boxed().shared();
+    let page = Page::open(&conf.watch.metrics).await?;
     let tables = tables(conf, stores)?;
-    let manifest = manifest("run.manifest", &conf.run.manifest, conf.run.seed, conf, stores).await?;
-    let pool = Pool::start(&conf.pool, open)
-        .await
-        .map_err(|error| RunEnd::Conf(error.to_string()))?;
-    let page = match conf.watch.metrics.parse() {
-        Ok(address) => {
-            let listener = metrics::listen(address).await;
-            Some(listener.map_err(|error| RunEnd::Conf(format!("watch.metrics: {error}")))?)
-        }
-        Err(_) => None,
+    let ready = async {
+        let manifest = manifest("run.manifest", &conf.run.manifest, conf.run.seed, conf, stores).await?;
+        let pool = Pool::start(&conf.pool, open).await;
+        Ok((manifest, pool.map_err(|error| RunEnd::Conf(error.to_string()))?))
     };
+    let (manifest, pool) = unless(&stop, ready).await?;
 
     let recorder = Recorder::new(conf, &tables, &pool, &manifest);
     // before any work: an output that cannot be written ends the run now, not after the first part
-    let start = Start::take(&tables.records(), &recorder.first())
-        .await
-        .map_err(sink)?;
-    if let Err(end) = start.alone(&tables.records()).await {
-        // we did nothing: whoever looks at the records is to know
-        let _ = start.keep(State::Stopped, &recorder.first()).await;
-        return Err(match end {
-            StartError::Busy(busy) => RunEnd::Busy(busy),
-            StartError::Store(error) => sink(error),
-        });
+    let mut start = claim(&tables, 1, &recorder).await?;
+    let mut published = unless(&stop, start.only_one(&tables, retry)).await;
+    if let Ok(found) = &published
+        && found.cases.highest_attempt() >= start.number.attempt()
+    {
+        // rows of a start whose record has gone
+        let least = found.cases.highest_attempt().saturating_add(1);
+        start.end(State::Stopped, &recorder.first()).await;
+        start = claim(&tables, least, &recorder).await?;
+        published = unless(&stop, start.only_one(&tables, retry)).await;
     }
-    let published = Arc::new(published(&tables, retry).await?);
-    let (manifest, census) = Census::of(manifest, &published).await?;
+    let counted = match published {
+        Ok(found) => unless(&stop, found.count(manifest)).await,
+        Err(end) => Err(end),
+    };
+    let (manifest, todo) = match counted {
+        Ok(counted) => counted,
+        Err(end) => {
+            let state = if matches!(end, RunEnd::Stopped) {
+                State::Stopped
+            } else {
+                State::Broken
+            };
+            start.end(state, &recorder.first()).await;
+            return Err(end);
+        }
+    };
 
     let view = View {
-        tally: Arc::new(Mutex::new(Tally::new(&census, conf.run.max_failed))),
+        tally: Arc::new(Mutex::new(Tally::new(&todo.census, conf.run.max_failed))),
         gauges: Gauges::default(),
         budget: Budget::new(conf.run.memory.as_u64()),
         pool,
         start: Instant::now(),
     };
+    page.show(&view);
     let processor = cpu_time();
-    let (cases, broken) = todo(manifest, published);
-    let stop = stop.boxed().shared();
-    let flow = through_the_stages(conf, stores, &tables, &view, cases, stop.clone());
-    let mut beside = JoinSet::new();
-    beside.spawn(view.clone().show(conf.watch.clone()));
-    beside.spawn(beat(start.clone(), recorder.clone(), view.clone()));
-    if let Some(listener) = page {
-        beside.spawn(metrics::serve(listener, view.clone()));
-    }
+    start.tell(&view, processor);
+    let watched = tokio::spawn(view.clone().show(conf.watch.clone()));
+    let verdict = work(conf, stores, &tables, &start, &view, manifest, &todo, stop).await;
 
-    let rows = Tables::new(tables, start.worker(), start.attempt(), conf.write.clone());
-    let enough = enough(stop.clone(), Duration::from_secs(conf.run.stop_s));
-    let watch = |outcome: &Outcome<Written>| view.tally().see(outcome);
-    let mut verdict = flow.into(rows, watch, stop, enough).await;
-    if verdict.is_ok() && view.pool.is_gone() {
-        verdict = Err(RunEnd::WorkersGone);
-    }
-    if let Some(error) = broken.lock().ok().and_then(|mut broken| broken.take()) {
-        verdict = verdict.and(Err(RunEnd::Manifest {
-            key: "run.manifest",
-            error,
-        }));
-    }
-
-    beside.shutdown().await;
+    watched.abort();
+    // its bars go with it
+    let _ = watched.await;
     let processor = cpu_time().saturating_sub(processor);
     let state = match &verdict {
         Err(_) => State::Broken,
-        Ok(()) if view.tally().ended() < census.cases => State::Stopped,
+        Ok(()) if view.tally().ended() < todo.census.cases => State::Stopped,
         Ok(()) => State::Ended,
     };
-    let kept = start
-        .keep(state, &recorder.record(&view, processor))
-        .await
-        .map_err(sink);
+    start.end(state, &recorder.record(&view, processor)).await;
     say(&format!("{}{}", summary(&view, processor), view.tally().close()));
-    verdict.and(kept)?;
+    verdict?;
     Ok(if view.tally().all_done() {
         Exit::Done
     } else {
@@ -155,9 +146,61 @@ pub async fn run_with(
     })
 }
 
-fn sink(error: StoreError) -> RunEnd {
-    RunEnd::Tables(error.into())
+/// Does the cases that are to be done.
+#[expect(clippy::too_many_arguments, reason = "what a run is made of, named once")]
+async fn work(
+    conf: &Conf,
+    stores: &Arc<Stores>,
+    tables: &RunTables,
+    start: &Claimed,
+    view: &View,
+    manifest: Manifest,
+    todo: &Todo,
+    stop: Stop,
+) -> Result<(), RunEnd> {
+    let (cases, broken) = todo.cases(manifest);
+    let kept = Arc::clone(&todo.kept);
+    let flow = through_the_stages(conf, stores, tables, view, cases, stop.clone()).without(move |failure| {
+        let is_kept = kept.contains(&fingerprint(&failure.id.folded()));
+        if is_kept {
+            let fault = &failure.fault;
+            tracing::warn!(case = %failure.id, stage = failure.stage, "tried again in vain, the earlier rows stay: {fault}");
+        }
+        is_kept || failure.fault.reason == EVERY_WORKER_GONE
+    });
+    let number = &start.number;
+    let rows = Tables::new(
+        tables.clone(),
+        number.worker(),
+        number.attempt(),
+        conf.write.clone(),
+    );
+    let enough = enough(stop.clone(), Duration::from_secs(conf.run.stop_s));
+    let watch = |outcome: &Outcome<Written>| view.tally().see(outcome);
+    flow.into(rows, watch, stop, enough).await?;
+    if view.pool.is_gone() {
+        return Err(RunEnd::WorkersGone);
+    }
+    let broken = broken.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match broken {
+        Some(error) => Err(RunEnd::Manifest {
+            key: "run.manifest",
+            error,
+        }),
+        None => Ok(()),
+    }
 }
+
+/// Ends with [`RunEnd::Stopped`] if the stop signal comes before `work` is done.
+async fn unless<T>(stop: &Stop, work: impl Future<Output = Result<T, RunEnd>>) -> Result<T, RunEnd> {
+    tokio::select! {
+        ended = work => ended,
+        () = stop.clone() => Err(RunEnd::Stopped),
+    }
+}
+
+/// A stop signal that many wait for.
+type Stop = Shared<BoxFuture<'static, ()>>;
 
 /// Returns where the run's tables lie.
 ///
@@ -166,35 +209,6 @@ fn sink(error: StoreError) -> RunEnd {
 pub fn tables(conf: &Conf, stores: &Stores) -> Result<RunTables, RunEnd> {
     let output = place(stores, "run.output", &conf.run.output)?;
     Ok(RunTables::new(output, &conf.run_id()?))
-}
-
-/// Clears what a killed start left behind and returns which cases need not be done.
-async fn published(tables: &RunTables, retry: &Retry) -> Result<Published, RunEnd> {
-    let listing = tables.list().await?;
-    tables.clear(&listing).await?;
-    let mut published = tables.published_in(&listing).await?;
-    if let Retry::Failed(kinds) = retry {
-        let vertebrae = match kinds.is_empty() {
-            // any vertebra that failed will do
-            true => HashMap::new(),
-            false => tables.failed_vertebrae(&listing, &published).await?,
-        };
-        let again = published.forget_failed(kinds, &vertebrae);
-        tracing::info!(cases = again, "failed cases are done again");
-    }
-    Ok(published)
-}
-
-/// Gives a sign of life now and then.
-async fn beat(start: Start, recorder: Recorder, view: View) {
-    let processor = cpu_time();
-    loop {
-        tokio::time::sleep(BEAT).await;
-        let used = cpu_time().saturating_sub(processor);
-        if let Err(error) = start.keep(State::Running, &recorder.record(&view, used)).await {
-            tracing::warn!("the run's record could not be put: {error}");
-        }
-    }
 }
 
 /// Is there when the cases in hand have had their time after `stop`.
@@ -270,7 +284,6 @@ fn through_the_stages(
         .through(evaluate, lane(widths.evaluate, cores, limits.evaluate))
         .through(write, lane(widths.write, cores, limits.write))
         .keeping(|_| 0)
-        .without(|failure| failure.fault.reason == EVERY_WORKER_GONE)
 }
 
 fn lane(width: Width, auto: usize, limit_s: u64) -> Lane {

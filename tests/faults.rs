@@ -43,9 +43,12 @@ fn behind(
     cohort.through(stores)
 }
 
+/// What a model does first with each batch.
+type Work = Arc<dyn Fn(&[Patch]) -> Result<(), ModelError> + Send + Sync>;
+
 /// Identity, but for what `work` does first with each batch.
 fn model(work: impl Fn(&[Patch]) -> Result<(), ModelError> + Send + Sync + 'static) -> Arc<Open> {
-    struct Injected(Arc<dyn Fn(&[Patch]) -> Result<(), ModelError> + Send + Sync>);
+    struct Injected(Work);
 
     impl Reconstructor for Injected {
         fn reconstruct(&mut self, batch: &[Patch], _: &[u64]) -> Result<Vec<Reconstruction>, ModelError> {
@@ -55,7 +58,7 @@ fn model(work: impl Fn(&[Patch]) -> Result<(), ModelError> + Send + Sync + 'stat
         }
     }
 
-    let work: Arc<dyn Fn(&[Patch]) -> Result<(), ModelError> + Send + Sync> = Arc::new(work);
+    let work: Work = Arc::new(work);
     Arc::new(move |device: &str| {
         let conf = models::ModelConf {
             chain: vec!["identity".to_owned()],
@@ -83,7 +86,12 @@ async fn a_panic_and_too_little_memory_in_a_model_worker_cost_no_case() {
     );
     let refused = Arc::clone(&refusals);
     let open = model(move |batch| {
-        if batches.fetch_add(1, Ordering::SeqCst) == 2 {
+        let batch_number = batches.fetch_add(1, Ordering::SeqCst);
+        if batch_number == 0 {
+            // until others wait
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        if batch_number == 2 {
             panics.fetch_add(1, Ordering::SeqCst);
             panic!("injected");
         }

@@ -167,35 +167,130 @@ async fn a_stopped_flow_waits_for_its_cases_until_it_is_enough() {
     assert_eq!(gather.0.len(), 2, "the slow ones are left for the next start");
 }
 
-#[tokio::test]
+/// Counts what the cases in hand need, all together, and the most of it that there ever was.
+struct Weighty(Arc<std::sync::Mutex<(u64, u64)>>);
+
+/// Bytes that case 7 of [`Weighty`] needs, and every other.
+fn need(number: u32) -> u64 {
+    if number == 7 { 10 << 10 } else { 4 << 10 }
+}
+
+impl Stage for Weighty {
+    type In = u32;
+    type Out = u32;
+    const NAME: &'static str = "weighty";
+
+    async fn run(&self, input: u32) -> Result<u32, Fault> {
+        {
+            let mut both = self.0.lock().expect("no panic");
+            both.0 += need(input);
+            both.1 = both.1.max(both.0);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        self.0.lock().expect("no panic").0 -= need(input);
+        assert!(input != 9, "nine");
+        if input.is_multiple_of(2) {
+            return Err(Fault::unsuitable("even", "even"));
+        }
+        Ok(input)
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn cases_wait_for_their_share_of_memory_and_give_it_back() {
     let budget = Budget::new(10 << 10);
-    let most = Arc::new(std::sync::Mutex::new((0, 0)));
-    let seen = {
-        let (budget, most) = (budget.clone(), Arc::clone(&most));
-        move |_: &u32| {
-            let mut most = most.lock().expect("no panic");
-            *most = (budget.taken().max(most.0), most.1 + 1);
-            4 << 10
-        }
-    };
+    let both = Arc::new(std::sync::Mutex::new((0, 0)));
     let mut gather = Gather::default();
     let flow = Flow::until(cases(50), pending(), &Gauges::default());
-    flow.within(&budget, |number| if *number == 7 { u64::MAX } else { 5 << 10 })
-        .through(Odd, width(8))
-        .keeping(seen)
+    flow.within(&budget, |number| need(*number))
+        .through(Weighty(Arc::clone(&both)), width(8))
+        .keeping(|_| 0)
         .into(&mut gather, |_| Ok::<(), ()>(()), pending(), pending())
         .await
         .expect("flow");
     assert_eq!(gather.0.len(), 50, "the one that needs all of it too");
-    let (most, ended) = *most.lock().expect("no panic");
-    assert!(
-        most <= 10 << 10 && ended == 25,
-        "{most} bytes at most, {ended} cases"
-    );
+    // eight may be in hand, but no more than two fit at once; the seventh goes alone
+    assert_eq!(*both.lock().expect("no panic"), (0, 10 << 10));
     assert_eq!(
         budget.taken(),
         0,
         "a case that failed or panicked gives back as well"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_goes_on_after_its_time_keeps_its_memory() {
+    struct Blocking(Arc<std::sync::Barrier>);
+
+    impl Stage for Blocking {
+        type In = u32;
+        type Out = u32;
+        const NAME: &'static str = "blocking";
+
+        async fn run(&self, input: u32) -> Result<u32, Fault> {
+            let barrier = Arc::clone(&self.0);
+            let waited = stages::blocking(move || {
+                barrier.wait();
+                input
+            });
+            Ok(waited.await)
+        }
+    }
+
+    let (budget, barrier) = (Budget::new(10 << 10), Arc::new(std::sync::Barrier::new(2)));
+    let mut gather = Gather::default();
+    let lane = Lane {
+        limit: Some(Duration::from_millis(50)),
+        ..width(1)
+    };
+    let flow = Flow::until(cases(1), pending(), &Gauges::default());
+    flow.within(&budget, |_| 4 << 10)
+        .through(Blocking(Arc::clone(&barrier)), lane)
+        .into(&mut gather, |_| Ok::<(), ()>(()), pending(), pending())
+        .await
+        .expect("flow");
+    assert_eq!(gather.0, [("c1".to_owned(), Err("stage_timeout"))]);
+    assert_eq!(budget.taken(), 4 << 10, "its volumes are still there");
+    barrier.wait();
+    while budget.taken() > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Never puts anything down.
+#[derive(Default)]
+struct Stuck;
+
+impl Sink<u32> for Stuck {
+    type Error = ();
+
+    async fn accept(&mut self, _: Outcome<u32>) -> Result<(), ()> {
+        pending().await
+    }
+
+    async fn close(self) -> Result<(), ()> {
+        pending().await
+    }
+}
+
+impl Pending for Stuck {
+    type Error = ();
+
+    async fn tick(&mut self) -> Result<(), ()> {
+        Ok(())
+    }
+
+    async fn put_down(&mut self) -> Result<(), ()> {
+        pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_hangs_does_not_outlast_the_deadline() {
+    let second = || tokio::time::sleep(Duration::from_secs(1));
+    let flow = Flow::until(cases(9), second(), &Gauges::default());
+    flow.through(Odd, width(1))
+        .into(Stuck, |_| Ok::<(), ()>(()), second(), second())
+        .await
+        .expect("it gives up");
 }

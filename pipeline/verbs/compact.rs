@@ -20,8 +20,8 @@ pub struct Arguments {
     /// The run: its id (with --conf), or the path or URL of its folder runs/<id>; else the configuration's.
     pub run: Option<String>,
     /// Cases that a merged part holds, about; all of them are in memory at once.
-    #[arg(long, default_value_t = 20_000, value_name = "CASES")]
-    pub rows: usize,
+    #[arg(long, default_value_t = 20_000, value_name = "CASES", value_parser = clap::value_parser!(u32).range(1..=200_000))]
+    pub rows: u32,
 }
 
 /// Merges parts until each holds about so many cases. Of several attempts at a case the last one's rows are kept.
@@ -37,9 +37,13 @@ pub async fn compact(arguments: &Arguments, conf: &Conf, stores: &Arc<Stores>) -
     record.insert("software_version".to_owned(), SOFTWARE_VERSION.into());
     let store_error = |error| RunEnd::Tables(TablesError::from(error));
     // a start like any other: no run begins meanwhile, and none is at work
-    let start = Start::take(&records, &record).await.map_err(store_error)?;
+    let start = Start::take(&records, 1, &record).await.map_err(store_error)?;
+    let first = record.clone();
+    let beat = start.beat(Box::new(move || first.clone()));
     let merged = match start.alone(&records).await {
-        Ok(()) => merge(&tables, arguments.rows.max(1)).await.map_err(RunEnd::from),
+        Ok(()) => merge(&tables, arguments.rows as usize)
+            .await
+            .map_err(RunEnd::from),
         Err(StartError::Busy(busy)) => Err(busy.into()),
         Err(StartError::Store(error)) => Err(store_error(error)),
     };
@@ -51,6 +55,7 @@ pub async fn compact(arguments: &Arguments, conf: &Conf, stores: &Arc<Stores>) -
         let parts = json!({ "before": done.before, "after": done.after, "superseded_rows": done.superseded });
         record.insert("parts".to_owned(), parts);
     }
+    beat.end().await;
     start.keep(state, &record).await.map_err(store_error)?;
     let done = merged?;
     say(&format!(

@@ -58,6 +58,7 @@ pub async fn verify(arguments: &Arguments, conf: &Conf, stores: &Arc<Stores>) ->
             "cases": verified.cases,
             "rows": verified.rows,
             "vertebrae": verified.vertebrae,
+            "mended_rows": verified.mended,
             "parts": verified.parts,
             "files": verified.files,
             "bytes": verified.bytes,

@@ -28,6 +28,13 @@ impl CaseId {
         Self(format!("row-{row}"))
     }
 
+    /// Returns whether a text is such a stand-in.
+    pub fn is_of_row(text: &str) -> bool {
+        let folded = text.to_ascii_lowercase();
+        let number = folded.strip_prefix("row-").unwrap_or_default();
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    }
+
     /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -74,9 +81,7 @@ impl FromStr for CaseId {
         if text.len() > CASE_ID_LONGEST {
             return Err(CaseIdError::TooLong(text.len()));
         }
-        let folded = text.to_ascii_lowercase();
-        let number = folded.strip_prefix("row-").unwrap_or_default();
-        if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) {
+        if Self::is_of_row(text) {
             return Err(CaseIdError::Reserved);
         }
         Ok(Self(text.to_owned()))

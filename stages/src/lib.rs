@@ -27,4 +27,4 @@ pub mod write;
 #[cfg(test)]
 mod contract;
 
-pub use stage::{Sink, Stage, blocking};
+pub use stage::{HELD, Sink, Stage, blocking};

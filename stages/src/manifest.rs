@@ -410,6 +410,20 @@ mod tests {
     }
 
     #[test]
+    fn a_quote_that_is_not_closed_does_not_swallow_the_cohort() {
+        let row = "b,b.nii.gz,verse\n";
+        let text = format!(
+            "case_id,mask,labels\n{row}c,\"c.nii.gz,verse\n{}",
+            row.repeat(100_000)
+        );
+        let error = read("m.csv", &text).expect_err("no row");
+        assert!(
+            error.to_string().contains("row 2: a quote that is not closed?"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn a_line_without_end_is_one_row_too() {
         let long = format!("{{\"case_id\":\"{}\"}}\n", "x".repeat(3 << 20));
         let text = format!("{long}{{\"case_id\":\"b\",\"mask\":\"x\",\"labels\":\"verse\"}}\n");

@@ -121,6 +121,14 @@ pub async fn read_rest(store: &Place, file: WeighedFile) -> Result<Bytes, Fault>
         Err(_) => place.open().await.map_err(StoreError::into_fault)?,
     };
     let expected = found.meta.size;
+    if expected > file.size {
+        // another object by now, for which no memory was taken
+        let message = format!(
+            "expected the object of {} bytes that was looked at, found {expected}",
+            file.size
+        );
+        return Err(Fault::unavailable("changed", message));
+    }
     let bytes = gather(found, bytes, usize::MAX)
         .await
         .map_err(StoreError::into_fault)?;

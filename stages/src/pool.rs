@@ -227,6 +227,10 @@ impl Worker {
             return;
         }
         while let Ok(first) = self.queue.recv_blocking() {
+            if first.reply.is_closed() {
+                // its case took too long and has its row
+                continue;
+            }
             let jobs = self.gather(first);
             let went_on = {
                 let _busy = self.clock.start(jobs.len());
@@ -244,6 +248,7 @@ impl Worker {
         let until = Instant::now() + self.wait;
         while jobs.len() < self.batch {
             match self.queue.try_recv() {
+                Ok(job) if job.reply.is_closed() => {}
                 Ok(job) => jobs.push(job),
                 Err(_) if Instant::now() < until => std::thread::sleep(Duration::from_millis(1)),
                 Err(_) => break,

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use schemas::{Fault, Outcome};
+use schemas::{Fault, Held, Outcome};
 
 /// One verb of the flow. It opens no channel, spawns no task, starts no span, counts nothing and retries nothing:
 /// the driver does all of that once, for everyone.
@@ -30,10 +30,22 @@ pub trait Sink<T>: Send {
     fn close(self) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
+tokio::task_local! {
+    /// What the case in work holds of the run's memory; the driver sets it.
+    pub static HELD: Held;
+}
+
 /// Runs work of more than half a millisecond off the async threads.
 ///
-/// A panic inside goes on in the caller, where the driver makes a `Bug` row of it.
+/// A panic inside goes on in the caller, where the driver makes a `Bug` row of it. Work whose caller has given up goes
+/// on to its end all the same, and so long the memory of its case is not given back.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let held = HELD.try_with(Held::clone).ok();
+    let work = move || {
+        let result = work();
+        drop(held);
+        result
+    };
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,
         Err(error) => match error.try_into_panic() {

@@ -2,17 +2,20 @@
 //! lives.
 //!
 //! ```text
-//! runs/<id>/w0000.json, w0001.json, …   create-only, then put anew every few seconds as a sign of life
+//! runs/<id>/w0001.json, w0002.json, …   create-only, then put anew every few seconds as a sign of life
 //! ```
 //! The number is the attempt of every row that the process writes: no two processes write rows of one attempt, and of
-//! two rows of a case the later start's counts.
+//! two rows of a case the later start's counts. (Attempt 0 is of runs from before starts had numbers.)
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use object_store::ObjectMeta;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::compare::key::hex;
@@ -21,8 +24,9 @@ use crate::store::{Place, StoreError};
 /// Time between two signs of life.
 pub const BEAT: Duration = Duration::from_secs(5);
 
-/// Signs of life that a process may miss before it counts as dead.
-const MISSED: u32 = 3;
+/// Time without a sign of life after which a process counts as dead: a store may be silent for a minute
+/// (`store.read_timeout_s`) before a request to it is given up and made again.
+const DEAD_AFTER: Duration = Duration::from_secs(75);
 
 /// Most bytes of a record: it lists a thousand failures at most.
 const RECORD_MOST: u64 = 16 << 20;
@@ -39,6 +43,8 @@ pub enum State {
     Stopped,
     /// Could not go on.
     Broken,
+    /// Gave no sign of life any more, as a later start found.
+    Lost,
 }
 
 /// The number that this process has taken.
@@ -89,15 +95,20 @@ pub enum StartError {
     Busy(#[from] Busy),
 }
 
+/// Makes a record.
+pub type Tell = Box<dyn Fn() -> Map<String, Value> + Send>;
+
 impl Start {
-    /// Takes the next number of the run whose records lie below `runs`, with `record` as the first record.
+    /// Takes a number of the run whose records lie below `runs`, the next one, and at least `least`; `record` is the first
+    /// record.
     ///
     /// # Errors
     /// The store's.
-    pub async fn take(runs: &Place, record: &Map<String, Value>) -> Result<Self, StoreError> {
+    pub async fn take(runs: &Place, least: u32, record: &Map<String, Value>) -> Result<Self, StoreError> {
         let process = Process::own();
         loop {
-            let number = next(runs).await?;
+            let last = numbers(runs).await?.pop().unwrap_or(0);
+            let number = last.saturating_add(1).max(least);
             let worker = name(number);
             let start = Self {
                 number,
@@ -130,6 +141,27 @@ impl Start {
         self.place.put(self.text(state, record)).await
     }
 
+    /// Gives a sign of life now and then, until the beat is ended.
+    pub fn beat(&self, tell: Tell) -> Beat {
+        let start = self.clone();
+        let (stop, mut stopped) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            loop {
+                if tokio::time::timeout(BEAT, &mut stopped).await.is_ok() {
+                    return;
+                }
+                let record = tell();
+                let kept = tokio::time::timeout(BEAT, start.keep(State::Running, &record));
+                match kept.await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::warn!("the run's record could not be put: {error}"),
+                    Err(_) => tracing::warn!("the run's record could not be put in time"),
+                }
+            }
+        });
+        Beat { stop, task }
+    }
+
     fn text(&self, state: State, record: &Map<String, Value>) -> Bytes {
         let mut all = Map::new();
         all.insert("worker".to_owned(), self.worker.clone().into());
@@ -145,63 +177,141 @@ impl Start {
     }
 
     /// Makes sure that no earlier start of the run still lives. A process that was killed a moment ago gives no sign
-    /// either: on this machine the kernel is asked, otherwise signs of life are waited for.
+    /// either: on this machine the kernel is asked, otherwise signs of life are waited for, of all at once. Records of
+    /// those that are dead say so from then on.
     ///
     /// # Errors
     /// One does; or the store's.
     pub async fn alone(&self, runs: &Place) -> Result<(), StartError> {
+        let mut silent = Vec::new();
         for number in numbers(runs).await? {
             if number >= self.number {
                 // it sees us and leaves: of two that start at once the earlier stays
                 continue;
             }
-            let place = runs.join(&format!("{}.json", name(number)));
-            if self.lives(&place).await? {
-                return Err(Busy { worker: name(number) }.into());
+            let Some(other) = Other::running(runs, number).await? else {
+                continue;
+            };
+            match self.is_here(&other).await {
+                Some(true) => return Err(other.busy().into()),
+                Some(false) => other.bury().await?,
+                None => silent.push(other),
             }
+        }
+        if silent.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(
+            "{} earlier processes of this run never said that they ended; waiting for signs of life, {} s at most",
+            silent.len(),
+            DEAD_AFTER.as_secs()
+        );
+        let until = Instant::now() + DEAD_AFTER;
+        while Instant::now() < until {
+            tokio::time::sleep(BEAT / 5).await;
+            let mut still = Vec::new();
+            for other in silent {
+                match other.gave_a_sign().await? {
+                    // its last sign may have been that it ended
+                    true if Other::running(runs, other.number).await?.is_some() => {
+                        return Err(other.busy().into());
+                    }
+                    true => {}
+                    false => still.push(other),
+                }
+            }
+            silent = still;
+            if silent.is_empty() {
+                return Ok(());
+            }
+        }
+        for other in &silent {
+            other.bury().await?;
         }
         Ok(())
     }
 
-    async fn lives(&self, place: &Place) -> Result<bool, StoreError> {
-        let bytes = match place.read(RECORD_MOST).await {
-            Ok(bytes) => bytes,
-            Err(StoreError::Store(object_store::Error::NotFound { .. })) => return Ok(false),
+    /// Says whether another process lives, if it is, or was, one of this machine.
+    async fn is_here(&self, other: &Other) -> Option<bool> {
+        let (own, other) = (self.process.as_ref()?, other.sign.process.as_ref()?);
+        if own.machine != other.machine || own == other {
+            return None;
+        }
+        // one that was killed just now takes a moment to die
+        if other.lives() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        Some(other.lives())
+    }
+}
+
+/// Signs of life, given by a task of their own.
+#[derive(Debug)]
+pub struct Beat {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Beat {
+    /// Gives no further sign; when it returns, none is on its way that could come after a last record.
+    pub async fn end(self) {
+        drop(self.stop);
+        // it can only have panicked, and its words went to stderr
+        let _ = self.task.await;
+    }
+}
+
+/// An earlier start that has not said that it ended.
+struct Other {
+    number: u32,
+    place: Place,
+    sign: Sign,
+    record: Map<String, Value>,
+    seen: ObjectMeta,
+}
+
+impl Other {
+    /// Returns the start of that number, if its record says that it is at work.
+    async fn running(runs: &Place, number: u32) -> Result<Option<Self>, StoreError> {
+        let place = runs.join(&format!("{}.json", name(number)));
+        let seen = match place.head().await {
+            Ok(seen) => seen,
+            Err(StoreError::Store(object_store::Error::NotFound { .. })) => return Ok(None),
             Err(error) => return Err(error),
         };
+        let bytes = place.read(RECORD_MOST).await?;
         // what is no record gives no sign of life
-        let Ok(sign) = serde_json::from_slice::<Sign>(&bytes) else {
-            return Ok(false);
+        let (Ok(sign), Ok(record)) = (
+            serde_json::from_slice::<Sign>(&bytes),
+            serde_json::from_slice(&bytes),
+        ) else {
+            return Ok(None);
         };
-        if sign.state != State::Running {
-            return Ok(false);
+        Ok((sign.state == State::Running).then_some(Self {
+            number,
+            place,
+            sign,
+            record,
+            seen,
+        }))
+    }
+
+    async fn gave_a_sign(&self) -> Result<bool, StoreError> {
+        let now = self.place.head().await?;
+        Ok((now.last_modified, &now.e_tag) != (self.seen.last_modified, &self.seen.e_tag))
+    }
+
+    /// Notes in its record that it is dead, so that nobody waits for it again.
+    async fn bury(&self) -> Result<(), StoreError> {
+        let mut record = self.record.clone();
+        record.insert("state".to_owned(), serde_json::json!(State::Lost));
+        self.place.put(Value::Object(record).to_string().into()).await
+    }
+
+    fn busy(&self) -> Busy {
+        Busy {
+            worker: name(self.number),
         }
-        if let (Some(own), Some(other)) = (&self.process, &sign.process)
-            && own.machine == other.machine
-            && own != other
-        {
-            // one that was killed just now takes a moment to die
-            if other.lives() {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-            return Ok(other.lives());
-        }
-        tracing::info!(
-            "another process seems to be at work on this run; waiting to see whether it still lives"
-        );
-        let seen = place.head().await?;
-        let until = Instant::now() + BEAT * MISSED;
-        while Instant::now() < until {
-            tokio::time::sleep(BEAT / 5).await;
-            let now = place.head().await?;
-            if (now.last_modified, &now.e_tag) != (seen.last_modified, &seen.e_tag) {
-                // its last sign may have been that it ended
-                let text = place.read(RECORD_MOST).await?;
-                let sign = serde_json::from_slice::<Sign>(&text).ok();
-                return Ok(sign.is_some_and(|sign| sign.state == State::Running));
-            }
-        }
-        Ok(false)
     }
 }
 
@@ -256,11 +366,6 @@ async fn numbers(runs: &Place) -> Result<Vec<u32>, StoreError> {
     Ok(numbers)
 }
 
-async fn next(runs: &Place) -> Result<u32, StoreError> {
-    let last = numbers(runs).await?.pop();
-    Ok(last.map_or(0, |last| last.saturating_add(1)))
-}
-
 #[cfg(test)]
 mod tests {
     use schemas::ObjectUrl;
@@ -276,38 +381,37 @@ mod tests {
     async fn every_start_has_a_number_of_its_own() {
         let (stores, record) = (Stores::default(), Map::new());
         let runs = runs(&stores);
-        let first = Start::take(&runs, &record).await.expect("first");
-        let second = Start::take(&runs, &record).await.expect("second");
+        let first = Start::take(&runs, 1, &record).await.expect("first");
+        let second = Start::take(&runs, 1, &record).await.expect("second");
         assert_eq!(
             (first.attempt(), second.attempt(), second.worker()),
             (0, 1, "w0001")
         );
-        let (third, fourth) = tokio::join!(Start::take(&runs, &record), Start::take(&runs, &record));
+        let (third, fourth) = tokio::join!(Start::take(&runs, 1, &record), Start::take(&runs, 1, &record));
         let mut both = [third.expect("third").attempt(), fourth.expect("fourth").attempt()];
         both.sort_unstable();
-        assert_eq!(both, [2, 3]);
+        assert_eq!(both, [3, 4]);
+        let later = Start::take(&runs, 9, &record).await.expect("later");
+        assert_eq!(later.attempt(), 9);
     }
 
     #[tokio::test(start_paused = true)]
     async fn of_two_processes_the_earlier_stays() {
         let (stores, record) = (Stores::default(), Map::new());
         let runs = runs(&stores);
-        let first = Start::take(&runs, &record).await.expect("first");
-        let second = Start::take(&runs, &record).await.expect("second");
-        let beat = {
-            let first = first.clone();
-            tokio::spawn(async move {
-                loop {
-                    tokio::time::sleep(BEAT).await;
-                    first.keep(State::Running, &Map::new()).await.expect("keep");
-                }
-            })
-        };
+        let first = Start::take(&runs, 1, &record).await.expect("first");
+        let second = Start::take(&runs, 1, &record).await.expect("second");
+        let beat = first.beat(Box::new(Map::new));
         let error = second.alone(&runs).await.expect_err("the first lives");
-        assert!(matches!(error, StartError::Busy(Busy { worker }) if worker == "w0000"));
+        assert!(matches!(error, StartError::Busy(Busy { worker }) if worker == "w0001"));
         first.alone(&runs).await.expect("nobody is earlier");
-        beat.abort();
+        beat.end().await;
+        let silent = Instant::now();
         second.alone(&runs).await.expect("no sign of life any more");
+        assert!(silent.elapsed() >= DEAD_AFTER);
+        let again = Instant::now();
+        second.alone(&runs).await.expect("known to be dead");
+        assert!(again.elapsed().is_zero(), "nobody is waited for twice");
         first.keep(State::Ended, &record).await.expect("keep");
         second.alone(&runs).await.expect("it said that it ended");
     }
@@ -321,14 +425,14 @@ mod tests {
             .arg("60")
             .spawn()
             .expect("a child");
-        let mut first = Start::take(&runs, &record).await.expect("first");
+        let mut first = Start::take(&runs, 1, &record).await.expect("first");
         first.process = Some(Process {
             pid: child.id(),
             began: began(child.id()).expect("it lives"),
             ..own
         });
         first.keep(State::Running, &record).await.expect("keep");
-        let second = Start::take(&runs, &record).await.expect("second");
+        let second = Start::take(&runs, 1, &record).await.expect("second");
         assert!(second.alone(&runs).await.is_err(), "the child lives");
         child.kill().and_then(|()| child.wait()).expect("killed");
         let asked = Instant::now();

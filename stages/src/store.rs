@@ -23,6 +23,9 @@ pub use connect::StoreConf;
 /// through within `store.read_timeout_s`, and a cut costs one part. S3 takes up to 10 000 parts.
 const PART: usize = 8 << 20;
 
+/// Times that a listing is begun.
+const LIST_TRIES: usize = 4;
+
 /// Schemes of URLs, as messages name them.
 const SCHEMES: &str = "file, memory, s3, gs, az, abfss, http or https";
 
@@ -205,6 +208,19 @@ impl Place {
     /// # Errors
     /// The store's.
     pub async fn list(&self) -> Result<Vec<ObjectMeta>, StoreError> {
+        let mut tries = 1;
+        loop {
+            match self.list_once().await {
+                // object_store asks again when a request fails, but not when the body of its answer is cut
+                Err(StoreError::Store(object_store::Error::Generic { .. })) if tries < LIST_TRIES => {
+                    tries += 1
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    async fn list_once(&self) -> Result<Vec<ObjectMeta>, StoreError> {
         let mut listing = self.store.list(Some(&self.path));
         let mut found = Vec::new();
         while let Some(object) = listing.next().await {

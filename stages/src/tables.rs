@@ -26,6 +26,7 @@ use crate::store::StoreError;
 use crate::write::WriteConf;
 
 pub use compact::{Compacted, compact};
+use parts::exists;
 pub use parts::{Listing, RunTables};
 pub use published::{Last, Published, fingerprint};
 pub use verify::{Problem, Verified, verify};
@@ -45,6 +46,21 @@ pub enum TablesError {
     /// Rows make no batch.
     #[error("arrow: {0}")]
     Arrow(#[from] arrow_schema::ArrowError),
+    /// A part of this attempt and these cases is there already.
+    #[error(
+        "expected a name of its own for a part, found it taken: another process writes rows of the same attempt"
+    )]
+    Taken,
+    /// A merged part would be larger than what is read back.
+    #[error(
+        "expected merged parts of less than 1 GiB, found a larger one of table {0}: merge fewer rows at once"
+    )]
+    TooLarge(&'static str),
+    /// A part has columns that this version does not know, or knows otherwise.
+    #[error(
+        "expected parts of schema version {SCHEMA_VERSION} or earlier, found a column {0} that this version does not know"
+    )]
+    Newer(String),
     /// A published part lacks the columns that say which cases are done.
     #[error(
         "expected a part of table cases with columns case_id, status and vertebrae_failed, found another file below tables/cases"
@@ -116,14 +132,20 @@ impl Tables {
             Ok::<_, TablesError>((encode(&vertebrae)?, encode(&cases)?))
         })
         .await?;
+        let (vertebrae_place, cases_place) = (
+            self.place.folder::<VertebraRow>().join(&name),
+            self.place.folder::<CaseRow>().join(&name),
+        );
         // in this order: a cases part without its vertebrae would be a lie, the other way round is an orphan
-        self.place
-            .folder::<VertebraRow>()
-            .join(&name)
-            .create(vertebrae)
-            .await?;
-        // the attempt is this process's own: a part of this name that is there already is this one
-        self.place.folder::<CaseRow>().join(&name).create(cases).await?;
+        for (place, bytes) in [(&vertebrae_place, &vertebrae), (&cases_place, &cases)] {
+            if !place.create(bytes.clone()).await? {
+                return Err(TablesError::Taken);
+            }
+        }
+        // a later start that took this process for dead, while the store was away, has cleared the orphan
+        if !exists(&vertebrae_place).await? {
+            vertebrae_place.create(vertebrae).await?;
+        }
         self.parts += 1;
         Ok(())
     }

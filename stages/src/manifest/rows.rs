@@ -1,7 +1,9 @@
 //! The three formats of a manifest, each to rows of text.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read as _};
+use std::io::{self, BufRead, BufReader, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::{Array as _, ArrayRef, RecordBatch};
@@ -17,8 +19,25 @@ type Found = Result<Result<Written, Fault>, ManifestError>;
 /// The rows of a manifest, one after another.
 pub(super) type Rows = Box<dyn Iterator<Item = Found> + Send>;
 
-/// Longest line of JSON, in bytes: a row of URLs, not a volume by mistake.
+/// Longest row, in bytes: URLs, not a volume by mistake.
 const LINE_MOST: u64 = 1 << 20;
+
+/// Counts what is read for one row, and ends a row that is too long: a quote that is not closed would make one row of
+/// all that follows.
+struct Metered<R> {
+    text: R,
+    count: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.text.read(buffer)?;
+        if self.count.fetch_add(count as u64, Ordering::Relaxed) > LINE_MOST {
+            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+        }
+        Ok(count)
+    }
+}
 
 /// Reads rows in the format that the object's name ends in.
 ///
@@ -84,32 +103,45 @@ fn csv(file: File) -> Result<Rows, ManifestError> {
     if start.starts_with(b"\xef\xbb\xbf") {
         text.consume(3);
     }
+    let count = Arc::new(AtomicU64::new(0));
+    let metered = Metered {
+        text,
+        count: Arc::clone(&count),
+    };
     let mut reader = csv::ReaderBuilder::new()
         .flexible(true)
         .trim(csv::Trim::Headers)
-        .from_reader(text);
+        .from_reader(metered);
     let headers = reader
         .headers()
         .map_err(|error| ManifestError::Broken(csv_error(&error)))?
         .clone();
     check_columns(headers.iter())?;
-    Ok(Box::new(
-        reader
-            .into_byte_records()
-            .map(move |record| csv_row(record, &headers)),
-    ))
+    Ok(Box::new(reader.into_byte_records().enumerate().map(
+        move |(index, record)| {
+            count.store(0, Ordering::Relaxed);
+            csv_row(index + 1, record, &headers)
+        },
+    )))
 }
 
-fn csv_row(record: csv::Result<csv::ByteRecord>, headers: &csv::StringRecord) -> Found {
+fn csv_row(number: usize, record: csv::Result<csv::ByteRecord>, headers: &csv::StringRecord) -> Found {
     let record = match record {
         Ok(record) => record,
-        // the file itself, and not this row of it
-        Err(error) if matches!(error.kind(), csv::ErrorKind::Io(_)) => {
-            return Err(ManifestError::Broken(
-                "expected a file that can be read to its end".to_owned(),
-            ));
-        }
-        Err(_) => return Ok(Err(malformed("expected a CSV record, found bytes that are none"))),
+        Err(error) => match error.kind() {
+            csv::ErrorKind::Io(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                let message = format!(
+                    "expected rows of at most {LINE_MOST} bytes, found a longer one, row {number}: a quote that is not closed?"
+                );
+                return Err(ManifestError::Broken(message));
+            }
+            // the file itself, and not this row of it
+            csv::ErrorKind::Io(_) => {
+                let message = "expected a file that can be read to its end".to_owned();
+                return Err(ManifestError::Broken(message));
+            }
+            _ => return Ok(Err(malformed("expected a CSV record, found bytes that are none"))),
+        },
     };
     if record.len() != headers.len() {
         let message = format!("expected {} fields, found {}", headers.len(), record.len());
@@ -151,7 +183,7 @@ fn json_lines(mut text: impl BufRead) -> impl Iterator<Item = Found> {
 }
 
 /// Returns the next line, of a longer one its beginning, or `None` at the end.
-fn next_line(text: &mut impl BufRead) -> std::io::Result<Option<Vec<u8>>> {
+fn next_line(text: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     if text.by_ref().take(LINE_MOST).read_until(b'\n', &mut line)? == 0 {
         return Ok(None);

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use schemas::rows::{CaseRow, Row, VertebraRow};
 use sha2::{Digest as _, Sha256};
 
-use super::parts::Marker;
+use super::parts::{Marker, PART_MOST, exists};
 use super::published::{counts, texts};
 use super::{Published, RunTables, TablesError, encode_batch, fingerprint};
 use crate::compare::key::hex;
@@ -107,6 +107,11 @@ async fn merge(
 ) -> Result<(), TablesError> {
     let cases = merged::<CaseRow>(tables, names, published).await?;
     let vertebrae = merged::<VertebraRow>(tables, names, published).await?;
+    for (bytes, table) in [(&cases, CaseRow::TABLE), (&vertebrae, VertebraRow::TABLE)] {
+        if bytes.len() as u64 > PART_MOST {
+            return Err(TablesError::TooLarge(table));
+        }
+    }
     let key = key(tables.run(), names);
     let part = format!("part-{key}.parquet");
     let marker = Marker {
@@ -121,6 +126,10 @@ async fn merge(
         .create(vertebrae)
         .await?;
     tables.folder::<CaseRow>().join(&part).create(cases).await?;
+    // before anything goes: a start that took this process for dead may have cleared what it held for an orphan
+    if !exists(&tables.folder::<VertebraRow>().join(&part)).await? {
+        return Err(TablesError::Taken);
+    }
     for name in names {
         tables.folder::<CaseRow>().join(name).delete().await?;
     }
@@ -152,14 +161,20 @@ async fn merged<R: Row>(
 }
 
 /// Brings the rows of an earlier version into today's columns: what it did not know yet is null.
+///
+/// # Errors
+/// A column that this version does not know, or knows as another type: it would be lost.
 fn conform<R: Row>(batch: &RecordBatch) -> Result<RecordBatch, TablesError> {
     let schema = R::schema();
+    for field in batch.schema().fields() {
+        let known = schema.field_with_name(field.name());
+        if !known.is_ok_and(|known| known.data_type() == field.data_type()) {
+            return Err(TablesError::Newer(field.name().clone()));
+        }
+    }
     let column = |field: &arrow_schema::FieldRef| -> ArrayRef {
-        let found = batch.column_by_name(field.name());
-        let found = found.filter(|column| column.data_type() == field.data_type());
-        found
-            .cloned()
-            .unwrap_or_else(|| new_null_array(field.data_type(), batch.num_rows()))
+        let found = batch.column_by_name(field.name()).cloned();
+        found.unwrap_or_else(|| new_null_array(field.data_type(), batch.num_rows()))
     };
     let columns = schema.fields().iter().map(column).collect();
     Ok(RecordBatch::try_new(schema, columns)?)

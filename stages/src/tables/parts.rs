@@ -12,7 +12,7 @@ use super::TablesError;
 use crate::store::{Place, StoreError};
 
 /// Most bytes of one published part that is read back; a part of a thousand cases has about two million.
-const PART_MOST: u64 = 1 << 30;
+pub(super) const PART_MOST: u64 = 1 << 30;
 
 /// Beginning of the names of markers that tell which parts a merged part takes the place of.
 const MARKER: &str = "compact-";
@@ -197,7 +197,7 @@ async fn names(folder: &Place) -> Result<BTreeSet<String>, TablesError> {
         .collect())
 }
 
-async fn exists(place: &Place) -> Result<bool, TablesError> {
+pub(super) async fn exists(place: &Place) -> Result<bool, TablesError> {
     match place.head().await {
         Ok(_) => Ok(true),
         Err(StoreError::Store(object_store::Error::NotFound { .. })) => Ok(false),

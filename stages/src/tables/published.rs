@@ -13,8 +13,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Listing, RunTables, TablesError};
 
-/// Parts that are read at once.
-const AT_ONCE: usize = 16;
+/// Parts that are read at once, whole: those of cases are small, those of vertebrae are not.
+const CASES_AT_ONCE: usize = 16;
+const VERTEBRAE_AT_ONCE: usize = 2;
 
 /// How the last attempt at a case ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,6 +34,7 @@ pub struct Last {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Published {
     last: HashMap<u128, Last>,
+    highest: u32,
 }
 
 /// Returns what a case is known by where every case of a run is remembered: 128 bits of a hash of its folded id.
@@ -55,22 +57,31 @@ impl Published {
         self.last.get(&fingerprint).copied()
     }
 
+    /// Returns the highest attempt of any row, of cases forgotten since too; 0 if there is none.
+    pub fn highest_attempt(&self) -> u32 {
+        self.highest
+    }
+
     /// Forgets the cases whose last attempt failed in one of `kinds` (any, if empty), or has a vertebra that did, by
-    /// [`RunTables::failed_vertebrae`]: they are to be done again. Returns how many.
-    pub fn forget_failed(&mut self, kinds: &[FaultKind], vertebrae: &HashMap<u128, Vec<FaultKind>>) -> usize {
+    /// [`RunTables::failed_vertebrae`]: they are to be done again. Returns them.
+    pub fn forget_failed(
+        &mut self,
+        kinds: &[FaultKind],
+        vertebrae: &HashMap<u128, Vec<FaultKind>>,
+    ) -> HashMap<u128, Last> {
         let is_asked =
             |kind: Option<FaultKind>| kinds.is_empty() || kind.is_some_and(|kind| kinds.contains(&kind));
-        let before = self.last.len();
-        self.last.retain(|case, last| {
+        let is_meant = |case: &u128, last: &mut Last| {
             let alone = vertebrae.get(case).map_or(&[][..], Vec::as_slice);
             let vertebra =
                 last.vertebra_failed && (kinds.is_empty() || alone.iter().any(|kind| is_asked(Some(*kind))));
-            !(last.failed && is_asked(last.kind) || vertebra)
-        });
-        before - self.last.len()
+            last.failed && is_asked(last.kind) || vertebra
+        };
+        self.last.extract_if(is_meant).collect()
     }
 
     fn see(&mut self, case: u128, last: Last) {
+        self.highest = self.highest.max(last.attempt);
         let known = self.last.entry(case).or_insert(last);
         if known.attempt < last.attempt {
             *known = last;
@@ -129,7 +140,7 @@ impl RunTables {
     /// As [`RunTables::published`].
     pub async fn published_in(&self, listing: &Listing) -> Result<Published, TablesError> {
         const COLUMNS: &[&str] = &["case_id", "attempt", "status", "kind", "vertebrae_failed"];
-        let mut readers = self.readers::<CaseRow>(listing, COLUMNS);
+        let mut readers = self.readers::<CaseRow>(listing, COLUMNS, CASES_AT_ONCE);
         let mut published = Published::default();
         while let Some(reader) = readers.try_next().await? {
             for batch in reader {
@@ -144,6 +155,7 @@ impl RunTables {
         &self,
         listing: &Listing,
         columns: &'static [&'static str],
+        at_once: usize,
     ) -> impl Stream<Item = Result<ParquetRecordBatchReader, TablesError>> + Unpin {
         let read = {
             let tables = self.clone();
@@ -153,7 +165,7 @@ impl RunTables {
             }
         };
         let names: Vec<String> = listing.parts.iter().cloned().collect();
-        Box::pin(futures::stream::iter(names).map(read).buffered(AT_ONCE))
+        Box::pin(futures::stream::iter(names).map(read).buffered(at_once))
     }
 
     /// Returns the kinds of the vertebrae that failed alone, by the case they belong to, of each case's last attempt.
@@ -166,7 +178,7 @@ impl RunTables {
         published: &Published,
     ) -> Result<HashMap<u128, Vec<FaultKind>>, TablesError> {
         const COLUMNS: &[&str] = &["case_id", "attempt", "kind"];
-        let mut readers = self.readers::<VertebraRow>(listing, COLUMNS);
+        let mut readers = self.readers::<VertebraRow>(listing, COLUMNS, VERTEBRAE_AT_ONCE);
         let mut failed: HashMap<u128, Vec<FaultKind>> = HashMap::new();
         while let Some(reader) = readers.try_next().await? {
             for batch in reader {
