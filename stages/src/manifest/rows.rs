@@ -1,14 +1,18 @@
 //! The three formats of a manifest, each to rows of text.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::{Array as _, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::Fault;
 
+use super::records::{Record, Records};
 use super::{COLUMNS, ManifestError, REQUIRED, Written};
 
 /// One row, or what is wrong with it; the outer error ends the manifest.
@@ -16,6 +20,9 @@ type Found = Result<Result<Written, Fault>, ManifestError>;
 
 /// The rows of a manifest, one after another.
 pub(super) type Rows = Box<dyn Iterator<Item = Found> + Send>;
+
+/// What spreadsheets write before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Longest line of JSON, in bytes: a row of URLs, not a volume by mistake.
 const LINE_MOST: u64 = 1 << 20;
@@ -77,60 +84,59 @@ fn set(row: &mut Written, column: &str, value: Option<String>) {
 
 fn csv(file: File) -> Result<Rows, ManifestError> {
     let mut text = BufReader::new(file);
-    let start = text
-        .fill_buf()
-        .map_err(|error| ManifestError::Broken(error.to_string()))?;
+    let start = text.fill_buf().map_err(|_| cut_off())?;
     // a spreadsheet's byte order mark is no part of the first column's name
-    if start.starts_with(b"\xef\xbb\xbf") {
-        text.consume(3);
+    if start.starts_with(BYTE_ORDER_MARK) {
+        text.consume(BYTE_ORDER_MARK.len());
     }
-    let mut reader = csv::ReaderBuilder::new()
-        .flexible(true)
-        .trim(csv::Trim::Headers)
-        .from_reader(text);
-    let headers = reader
-        .headers()
-        .map_err(|error| ManifestError::Broken(csv_error(&error)))?
-        .clone();
-    check_columns(headers.iter())?;
-    Ok(Box::new(
-        reader
-            .into_byte_records()
-            .map(move |record| csv_row(record, &headers)),
-    ))
+    let mut records = Records::new(text);
+    let columns = match records.next() {
+        Ok(Some(Record::Fields(fields))) => texts(&fields).ok_or_else(|| {
+            ManifestError::Broken("expected a header of UTF-8 text, found other bytes".to_owned())
+        })?,
+        Ok(None) => Vec::new(),
+        Ok(Some(Record::TooLong)) => {
+            let message = "expected a CSV header in the first line, found a line far too long";
+            return Err(ManifestError::Broken(message.to_owned()));
+        }
+        Err(_) => return Err(cut_off()),
+    };
+    let columns: Vec<String> = columns.into_iter().map(|name| name.trim().to_owned()).collect();
+    check_columns(columns.iter().map(String::as_str))?;
+    Ok(Box::new(std::iter::from_fn(move || match records.next() {
+        Ok(record) => Some(Ok(csv_row(&record?, &columns))),
+        // the file itself, and not this row of it
+        Err(_) => Some(Err(cut_off())),
+    })))
 }
 
-fn csv_row(record: csv::Result<csv::ByteRecord>, headers: &csv::StringRecord) -> Found {
-    let record = match record {
-        Ok(record) => record,
-        // the file itself, and not this row of it
-        Err(error) if matches!(error.kind(), csv::ErrorKind::Io(_)) => {
-            return Err(ManifestError::Broken(
-                "expected a file that can be read to its end".to_owned(),
-            ));
-        }
-        Err(_) => return Ok(Err(malformed("expected a CSV record, found bytes that are none"))),
+fn cut_off() -> ManifestError {
+    ManifestError::Broken("expected a file that can be read to its end".to_owned())
+}
+
+fn csv_row(record: &Record<'_>, columns: &[String]) -> Result<Written, Fault> {
+    let Record::Fields(fields) = record else {
+        return Err(malformed(
+            "expected a record of at most 1 MiB and 4096 fields, found a longer one: is there a quote that is not closed?",
+        ));
     };
-    if record.len() != headers.len() {
-        let message = format!("expected {} fields, found {}", headers.len(), record.len());
-        return Ok(Err(malformed(message)));
+    if fields.len() != columns.len() {
+        let message = format!("expected {} fields, found {}", columns.len(), fields.len());
+        return Err(malformed(message));
     }
-    let Ok(record) = csv::StringRecord::from_byte_record(record) else {
-        return Ok(Err(malformed("expected UTF-8 text, found other bytes")));
-    };
+    let texts = texts(fields).ok_or_else(|| malformed("expected UTF-8 text, found other bytes"))?;
     let mut row = Written::default();
-    for (column, value) in headers.iter().zip(record.iter()) {
+    for (column, value) in columns.iter().zip(texts) {
         set(&mut row, column, cell(value));
     }
-    Ok(Ok(row))
+    Ok(row)
 }
 
-/// The crate's own message can quote a cell.
-fn csv_error(error: &csv::Error) -> String {
-    match error.kind() {
-        csv::ErrorKind::Utf8 { .. } => "expected a header of UTF-8 text, found other bytes".to_owned(),
-        _ => "expected a CSV header, found none".to_owned(),
-    }
+fn texts<'a>(fields: &[&'a [u8]]) -> Option<Vec<&'a str>> {
+    fields
+        .iter()
+        .map(|field| std::str::from_utf8(field).ok())
+        .collect()
 }
 
 fn json_lines(mut text: impl BufRead) -> impl Iterator<Item = Found> {
@@ -138,10 +144,7 @@ fn json_lines(mut text: impl BufRead) -> impl Iterator<Item = Found> {
         loop {
             let line = match next_line(&mut text) {
                 Ok(line) => line?,
-                Err(_) => {
-                    let message = "expected a file that can be read to its end".to_owned();
-                    return Some(Err(ManifestError::Broken(message)));
-                }
+                Err(_) => return Some(Err(cut_off())),
             };
             if !line.iter().all(u8::is_ascii_whitespace) {
                 return Some(Ok(json_row(&line)));
@@ -191,8 +194,7 @@ fn json_row(line: &[u8]) -> Result<Written, Fault> {
 }
 
 fn parquet(file: File) -> Result<Rows, ManifestError> {
-    let broken = |error: &dyn std::fmt::Display| ManifestError::Broken(error.to_string());
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| broken(&error))?;
+    let builder = guarded(|| ParquetRecordBatchReaderBuilder::try_new(file))?;
     check_columns(
         builder
             .schema()
@@ -200,16 +202,36 @@ fn parquet(file: File) -> Result<Rows, ManifestError> {
             .iter()
             .map(|field| field.name().as_str()),
     )?;
-    let reader = builder.build().map_err(|error| broken(&error))?;
-    Ok(Box::new(reader.flat_map(|batch| {
-        let rows = batch
-            .map_err(|error| ManifestError::Broken(error.to_string()))
-            .and_then(|batch| batch_rows(&batch));
-        match rows {
-            Ok(rows) => rows.into_iter().map(|row| Ok(Ok(row))).collect(),
-            Err(error) => vec![Err(error)],
+    // the user's own columns may be of any kind and size: they are not even unpacked
+    let fields = builder.schema().fields().iter().enumerate();
+    let ours = fields.filter(|(_, field)| COLUMNS.contains(&field.name().as_str()));
+    let ours = ProjectionMask::roots(builder.parquet_schema(), ours.map(|(index, _)| index));
+    let mut reader = guarded(|| builder.with_projection(ours).build())?;
+    let mut is_broken = false;
+    let batches = std::iter::from_fn(move || {
+        if is_broken {
+            return None;
         }
+        let batch = guarded(|| reader.next().transpose()).transpose()?;
+        let rows = batch.and_then(|batch| batch_rows(&batch));
+        is_broken = rows.is_err();
+        Some(rows)
+    });
+    Ok(Box::new(batches.flat_map(|rows| match rows {
+        Ok(rows) => rows.into_iter().map(|row| Ok(Ok(row))).collect(),
+        Err(error) => vec![Err(error)],
     })))
+}
+
+/// Does a piece of work of the parquet crate, which panics on some damaged files: that is no mistake of ours.
+fn guarded<T, E: Display>(work: impl FnOnce() -> Result<T, E>) -> Result<T, ManifestError> {
+    // what was at work is not used again
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(done) => done.map_err(|error| ManifestError::Broken(error.to_string())),
+        Err(_) => Err(ManifestError::Broken(
+            "expected sound Parquet, found damage".to_owned(),
+        )),
+    }
 }
 
 fn batch_rows(batch: &RecordBatch) -> Result<Vec<Written>, ManifestError> {
@@ -237,5 +259,20 @@ fn text(column: &str, array: &ArrayRef, index: usize) -> Result<Option<String>, 
             expected: format!("{column} as text"),
             found: format!("{other}"),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_parquet_crate_ends_the_manifest_and_repeats_nothing() {
+        let end = guarded(|| -> Result<(), String> { panic!("DOE-JANE") });
+        let message = end.expect_err("a panic").to_string();
+        assert_eq!(
+            message,
+            "cannot read the manifest: expected sound Parquet, found damage"
+        );
     }
 }
