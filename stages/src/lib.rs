@@ -26,5 +26,7 @@ pub mod write;
 
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod fuzz;
 
 pub use stage::{Sink, Stage, blocking};

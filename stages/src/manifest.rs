@@ -4,6 +4,11 @@ mod records;
 mod rows;
 pub mod walk;
 
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+mod million;
+
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{Seek as _, Write as _};
@@ -122,11 +127,11 @@ impl Manifest {
         })
     }
 
-    /// Returns a manifest of this text, in the format that `name` ends in.
+    /// Returns a manifest of these bytes, in the format that `name` ends in.
     #[cfg(test)]
-    pub(crate) fn of_text(name: &str, text: &str, context: Context) -> Self {
+    pub(crate) fn of_bytes(name: &str, bytes: &[u8], context: Context) -> Self {
         let mut file = tempfile::tempfile().expect("file");
-        file.write_all(text.as_bytes()).expect("write");
+        file.write_all(bytes).expect("write");
         Self {
             file,
             name: name.to_owned(),
@@ -332,7 +337,7 @@ mod tests {
             labels: BTreeMap::new(),
             seed: 7,
         };
-        let manifest = Manifest::of_text(name, text, context);
+        let manifest = Manifest::of_bytes(name, text.as_bytes(), context);
         let again: Vec<_> = manifest.read()?.collect();
         let cases: Vec<_> = manifest.read()?.collect();
         assert_eq!(again.len(), cases.len(), "read twice");

@@ -10,6 +10,8 @@ mod orientation;
 mod source;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod hostile;

@@ -1,4 +1,5 @@
 mod bucket;
+mod fuzz;
 mod troubled;
 mod web;
 
