@@ -64,7 +64,7 @@ impl StoreError {
         match self {
             Self::Url(_) => Fault::unsuitable(
                 "bad_url",
-                format!("expected a path or a URL with scheme {SCHEMES}"),
+                format!("expected a path or a URL with scheme {SCHEMES}, without control characters"),
             ),
             Self::Part(_) => Fault::unsuitable("bad_url", self.to_string()),
             Self::Setup(message) => Fault::unavailable("store_setup", message),
