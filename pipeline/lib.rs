@@ -6,6 +6,7 @@ pub mod conf;
 pub mod flow;
 pub mod gauges;
 pub mod metrics;
+pub mod panics;
 pub mod record;
 pub mod run;
 pub mod summary;

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use spinestream::bar::AboveTheBars;
 use spinestream::conf::Conf;
-use spinestream::{Exit, RunEnd, run, verbs};
+use spinestream::{Exit, RunEnd, panics, run, verbs};
 use stages::store::Stores;
 use tracing_subscriber::EnvFilter;
 
@@ -159,6 +159,7 @@ fn start_log(common: &Common) {
         Log::Text => builder.with_target(false).init(),
         Log::Json => builder.json().init(),
     }
+    panics::tell_places();
 }
 
 /// Exit code of a process that Ctrl-C ended, as shells know it.
