@@ -335,7 +335,7 @@ fn outcome_of<G: Stage>(
             });
         }
         Ok((_, (Err(fault), _))) => fault,
-        // the panic's own words may quote a header: they went to stderr, not into a row
+        // the panic's own words may quote a header: they are told nowhere, see `panics`
         Err(_) => Fault::bug("panic", format!("stage {} panicked on this case", G::NAME)),
     };
     Err(Failure {

@@ -9,6 +9,7 @@ pub mod gauges;
 pub mod metrics;
 #[cfg(feature = "otlp")]
 pub mod otlp;
+pub mod panics;
 pub mod record;
 pub mod run;
 pub mod summary;

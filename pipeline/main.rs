@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use spinestream::bar::AboveTheBars;
 use spinestream::conf::Conf;
-use spinestream::{Exit, RunEnd, run, verbs};
+use spinestream::{Exit, RunEnd, panics, run, verbs};
 use stages::store::Stores;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -83,6 +83,7 @@ enum Verb {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let _sending = start_log(&cli.common);
+    panics::tell_places();
     match dispatch(&cli) {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(error) => {

@@ -1,31 +1,10 @@
 //! Whatever is wrong with a case becomes its row, and the other cases finish.
 
-use std::io::Write as _;
-
-use crate::support::{Cohort, block};
+use crate::support::{Cohort, block, packed, patched, unpacked};
 use spinestream::{Exit, RunEnd};
 use stages::manifest::ManifestError;
 
 const FAST: [&str; 1] = ["model.chain=[\"identity\"]"];
-
-fn unpacked(gzip: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::new();
-    std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(gzip), &mut plain).expect("gzip");
-    plain
-}
-
-fn packed(plain: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(plain).expect("gzip");
-    encoder.finish().expect("gzip")
-}
-
-/// A plain NIfTI-1 with some header bytes overwritten.
-fn patched(offset: usize, bytes: &[u8]) -> Vec<u8> {
-    let mut plain = unpacked(&block(22, 0.0));
-    plain[offset..offset + bytes.len()].copy_from_slice(bytes);
-    plain
-}
 
 /// A float volume whose only value besides 0 is `value`.
 fn float_volume(value: f32) -> Vec<u8> {

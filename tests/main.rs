@@ -11,6 +11,7 @@ mod degradation;
 mod equal_tables;
 mod evaluate;
 mod faults;
+mod hostile;
 mod interpolation;
 mod main_job;
 mod privacy;

@@ -81,7 +81,15 @@ impl LabelScheme {
             });
         }
         if let Some(level) = name.strip_prefix(BINARY_PREFIX) {
-            return level.parse().map(Self::Binary);
+            // the level's own message quotes what it found, and this is a cell of a manifest
+            let levels = || Level::ALL.map(Level::as_str).join(", ");
+            let unknown = |_| {
+                format!(
+                    "expected {BINARY_PREFIX} and one of {}, found another level",
+                    levels()
+                )
+            };
+            return level.parse().map(Self::Binary).map_err(unknown);
         }
         if name == CLASSES {
             return Ok(Self::Classes);
@@ -141,6 +149,15 @@ mod tests {
         assert_eq!(level("totalsegmentator", 20), None, "20 is the colon there");
         assert_eq!(level("spider", 1), Some(Level::L5));
         assert_eq!(level("binary:L4", 1), Some(Level::L4));
+    }
+
+    #[test]
+    fn a_level_that_is_none_is_not_repeated() {
+        let message = LabelScheme::named("binary:DOE-JANE", &BTreeMap::new()).expect_err("no level");
+        assert_eq!(
+            message,
+            "expected binary: and one of L1, L2, L3, L4, L5, L6, found another level"
+        );
     }
 
     #[test]

@@ -26,5 +26,7 @@ pub mod write;
 
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod fuzz;
 
 pub use stage::{HELD, Sink, Stage, blocking};

@@ -8,6 +8,8 @@ mod read_only;
 mod resume;
 
 use std::collections::HashMap;
+use std::error::Error as _;
+use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -65,7 +67,7 @@ impl StoreError {
         match self {
             Self::Url(_) => Fault::unsuitable(
                 "bad_url",
-                format!("expected a path or a URL with scheme {SCHEMES}"),
+                format!("expected a path or a URL with scheme {SCHEMES}, without control characters"),
             ),
             Self::Part(_) => Fault::unsuitable("bad_url", self.to_string()),
             Self::Setup(message) => Fault::unavailable("store_setup", message),
@@ -73,9 +75,8 @@ impl StoreError {
                 "not_supported",
                 "expected a store that can do this, found one that cannot: http URLs are read, object by object",
             ),
-            Self::Store(NotFound { .. }) => {
-                Fault::missing("object_not_found", "expected an object, found none there")
-            }
+            Self::Store(NotFound { .. }) => nothing_there(),
+            Self::Store(error) if is_no_name(&error) => nothing_there(),
             Self::Store(PermissionDenied { .. } | Unauthenticated { .. }) => Fault::unavailable(
                 "permission_denied",
                 "expected leave to read the object, the store refused it",
@@ -92,6 +93,25 @@ impl StoreError {
             ),
         }
     }
+}
+
+fn nothing_there() -> Fault {
+    Fault::missing("object_not_found", "expected an object, found none there")
+}
+
+/// Whether a disk says that nothing there can have this name: it is too long, or goes on below a file.
+fn is_no_name(error: &object_store::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return matches!(
+                error.kind(),
+                ErrorKind::InvalidFilename | ErrorKind::NotADirectory
+            );
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// A place in a store: an object, or the prefix of several.
@@ -290,8 +310,11 @@ fn authority(url: &Url) -> String {
 /// Returns the absolute URL of what a person wrote: a URL, or a path relative to `base` (a URL ending in `/`).
 ///
 /// # Errors
-/// Neither.
+/// Neither, or a text with control characters: a URL drops some of them silently, and would name another object.
 pub fn absolute(base: &Url, text: &str) -> Result<ObjectUrl, StoreError> {
+    if text.contains(|character: char| character.is_ascii_control()) {
+        return Err(StoreError::Url("one with control characters".to_owned()));
+    }
     if text.contains("://") {
         let url = Url::parse(text).map_err(|_| StoreError::Url("another text".to_owned()))?;
         return Ok(ObjectUrl::new(url));

@@ -4,11 +4,15 @@ pub mod faulty;
 pub mod s3;
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
 use ndarray::{Array3, ShapeBuilder as _};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::{Affine, ObjectUrl};
@@ -33,6 +37,27 @@ pub fn block(label: u16, offset_mm: f64) -> Vec<u8> {
     let mut data = Array3::<u16>::zeros((40, 40, 40).f());
     data.slice_mut(ndarray::s![10..30, 10..30, 10..30]).fill(label);
     write_mask(data.view(), &Affine::axis_aligned([1.0; 3], [offset_mm; 3])).expect("nifti")
+}
+
+/// Returns what a gzip file holds.
+pub fn unpacked(gzip: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    MultiGzDecoder::new(gzip).read_to_end(&mut plain).expect("gzip");
+    plain
+}
+
+/// Returns bytes as a gzip file.
+pub fn packed(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(plain).expect("gzip");
+    encoder.finish().expect("gzip")
+}
+
+/// A plain NIfTI-1 file with a block of label 22 and some bytes overwritten.
+pub fn patched(offset: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut plain = unpacked(&block(22, 0.0));
+    plain[offset..offset + bytes.len()].copy_from_slice(bytes);
+    plain
 }
 
 /// A cohort in a store of its own.

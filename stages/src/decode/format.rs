@@ -86,6 +86,14 @@ pub(super) fn head(bytes: &[u8]) -> Result<Vec<u8>, Fault> {
     Ok(head)
 }
 
+/// Returns whether `bytes` end, unpacked, before the longest header does: what follows may make a volume of them.
+pub(super) fn is_cut(bytes: &[u8]) -> bool {
+    match head(bytes) {
+        Ok(head) => head.len() < HEAD,
+        Err(fault) => fault.reason == "truncated",
+    }
+}
+
 /// What the size field of a header says, in either byte order.
 enum HeaderSize {
     Nifti1,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use schemas::FaultKind;
 
 use super::testing::{Random, Sample, gzip, shared};
-use super::{DecodeConf, inspect, label_map, nifti};
+use super::{DecodeConf, bytes_to_decode, inspect, label_map, nifti};
 
 const MAX: u64 = 1 << 20;
 
@@ -201,4 +201,20 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>) {
 fn a_header_alone_tells_what_its_label_map_will_take() {
     let header = nifti::Header::read(&Sample::new(1).header()).expect("header");
     assert_eq!(header.label_map_bytes(), 24 + 2 * 24);
+}
+
+#[test]
+fn a_header_that_hides_behind_empty_gzip_members_weighs_all_that_there_can_be() {
+    let file = Sample::new(1).file();
+    let packed = gzip(&file);
+    let empty = gzip(b"").repeat(20_000);
+    let many = [empty.clone(), packed].concat();
+    let (front, back) = file.split_at(3);
+    let parted = [gzip(front), empty, gzip(back)].concat();
+    for bytes in [many, parted] {
+        assert_eq!(try_everything(&bytes, None, MAX), Ok(()));
+        let head = &bytes[..256 << 10];
+        let weighed = bytes_to_decode(head, head, bytes.len() as u64);
+        assert_eq!(weighed, 3 * 1032 * bytes.len() as u64);
+    }
 }

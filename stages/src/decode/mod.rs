@@ -10,6 +10,8 @@ mod orientation;
 mod source;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod hostile;
@@ -89,14 +91,16 @@ pub fn label_map(bytes: &[u8], pair: Option<&[u8]>, max_bytes: u64) -> Result<La
 }
 
 /// Returns the most bytes that decoding a label map holds at once, by the beginning of its header; `voxels` begins the
-/// object of `size` bytes that the voxels lie in. What is no header will hold nothing.
+/// object of `size` bytes that the voxels lie in. What is no header will hold nothing; what may yet become one, behind
+/// many empty gzip members, may hold all that there can be.
 pub fn bytes_to_decode(header: &[u8], voxels: &[u8], size: u64) -> u64 {
-    let Ok(header) = nifti::Header::read(header) else {
-        return 0;
-    };
     // at most two bytes of labels for one that is stored: a header may promise more than there can be
     let most = source::most_bytes_of(voxels, size).saturating_mul(3);
-    header.label_map_bytes().min(most)
+    match nifti::Header::read(header) {
+        Ok(found) => found.label_map_bytes().min(most),
+        Err(_) if format::is_cut(header) => most,
+        Err(_) => 0,
+    }
 }
 
 fn labelled(mask: &FetchedMask, conf: &DecodeConf) -> Result<Labelled, Fault> {

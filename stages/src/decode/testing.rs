@@ -5,7 +5,7 @@ use std::io::Write as _;
 use flate2::{Compression, write::GzEncoder};
 
 /// A NIfTI file to be: an identity-like volume of 2 × 3 × 4 voxels unless told otherwise.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Sample {
     pub(crate) version: u8,
     pub(crate) big_endian: bool,

@@ -1,16 +1,18 @@
 //! The three formats of a manifest, each to rows of text.
 
+use std::fmt::Display;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io::{BufRead, BufReader, Read as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::{Array as _, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::Fault;
 
+use super::records::{Record, Records};
 use super::{COLUMNS, ManifestError, REQUIRED, Written};
 
 /// One row, or what is wrong with it; the outer error ends the manifest.
@@ -19,25 +21,11 @@ type Found = Result<Result<Written, Fault>, ManifestError>;
 /// The rows of a manifest, one after another.
 pub(super) type Rows = Box<dyn Iterator<Item = Found> + Send>;
 
-/// Longest row, in bytes: URLs, not a volume by mistake.
+/// What spreadsheets write before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Longest line of JSON, in bytes: a row of URLs, not a volume by mistake.
 const LINE_MOST: u64 = 1 << 20;
-
-/// Counts what is read for one row, and ends a row that is too long: a quote that is not closed would make one row of
-/// all that follows.
-struct Metered<R> {
-    text: R,
-    count: Arc<AtomicU64>,
-}
-
-impl<R: Read> Read for Metered<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.text.read(buffer)?;
-        if self.count.fetch_add(count as u64, Ordering::Relaxed) > LINE_MOST {
-            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
-        }
-        Ok(count)
-    }
-}
 
 /// Reads rows in the format that the object's name ends in.
 ///
@@ -96,73 +84,72 @@ fn set(row: &mut Written, column: &str, value: Option<String>) {
 
 fn csv(file: File) -> Result<Rows, ManifestError> {
     let mut text = BufReader::new(file);
-    let start = text
-        .fill_buf()
-        .map_err(|error| ManifestError::Broken(error.to_string()))?;
+    let start = text.fill_buf().map_err(|_| cut_off())?;
     // a spreadsheet's byte order mark is no part of the first column's name
-    if start.starts_with(b"\xef\xbb\xbf") {
-        text.consume(3);
+    if start.starts_with(BYTE_ORDER_MARK) {
+        text.consume(BYTE_ORDER_MARK.len());
     }
-    let count = Arc::new(AtomicU64::new(0));
-    let metered = Metered {
-        text,
-        count: Arc::clone(&count),
+    let mut records = Records::new(text);
+    let columns = match records.next() {
+        Ok(Some(Record::Fields(fields))) => texts(&fields).ok_or_else(|| {
+            ManifestError::Broken("expected a header of UTF-8 text, found other bytes".to_owned())
+        })?,
+        Ok(None) => Vec::new(),
+        Ok(Some(Record::TooLong | Record::Unclosed)) => {
+            let message = "expected a CSV header in the first line, found a line far too long or a quote that is not closed";
+            return Err(ManifestError::Broken(message.to_owned()));
+        }
+        Err(_) => return Err(cut_off()),
     };
-    let mut reader = csv::ReaderBuilder::new()
-        .flexible(true)
-        .trim(csv::Trim::Headers)
-        .from_reader(metered);
-    let headers = reader
-        .headers()
-        .map_err(|error| ManifestError::Broken(csv_error(&error)))?
-        .clone();
-    check_columns(headers.iter())?;
-    Ok(Box::new(reader.into_byte_records().enumerate().map(
-        move |(index, record)| {
-            count.store(0, Ordering::Relaxed);
-            csv_row(index + 1, record, &headers)
-        },
-    )))
+    let columns: Vec<String> = columns.into_iter().map(|name| name.trim().to_owned()).collect();
+    check_columns(columns.iter().map(String::as_str))?;
+    let mut number = 0;
+    Ok(Box::new(std::iter::from_fn(move || match records.next() {
+        Ok(record) => {
+            number += 1;
+            Some(csv_row(&record?, number, &columns))
+        }
+        // the file itself, and not this row of it
+        Err(_) => Some(Err(cut_off())),
+    })))
 }
 
-fn csv_row(number: usize, record: csv::Result<csv::ByteRecord>, headers: &csv::StringRecord) -> Found {
-    let record = match record {
-        Ok(record) => record,
-        Err(error) => match error.kind() {
-            csv::ErrorKind::Io(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-                let message = format!(
-                    "expected rows of at most {LINE_MOST} bytes, found a longer one, row {number}: a quote that is not closed?"
-                );
-                return Err(ManifestError::Broken(message));
-            }
-            // the file itself, and not this row of it
-            csv::ErrorKind::Io(_) => {
-                let message = "expected a file that can be read to its end".to_owned();
-                return Err(ManifestError::Broken(message));
-            }
-            _ => return Ok(Err(malformed("expected a CSV record, found bytes that are none"))),
-        },
+fn cut_off() -> ManifestError {
+    ManifestError::Broken("expected a file that can be read to its end".to_owned())
+}
+
+fn csv_row(record: &Record<'_>, number: usize, columns: &[String]) -> Found {
+    let fields = match record {
+        Record::Fields(fields) => fields,
+        Record::TooLong => {
+            let message = "expected a record of at most 1 MiB and 4096 fields, found a longer one";
+            return Ok(Err(malformed(message)));
+        }
+        // the rows behind it cannot be told apart: to go on would lose them
+        Record::Unclosed => {
+            let message = format!("expected every quote to be closed, found one in row {number} that is not");
+            return Err(ManifestError::Broken(message));
+        }
     };
-    if record.len() != headers.len() {
-        let message = format!("expected {} fields, found {}", headers.len(), record.len());
+    if fields.len() != columns.len() {
+        let message = format!("expected {} fields, found {}", columns.len(), fields.len());
         return Ok(Err(malformed(message)));
     }
-    let Ok(record) = csv::StringRecord::from_byte_record(record) else {
+    let Some(texts) = texts(fields) else {
         return Ok(Err(malformed("expected UTF-8 text, found other bytes")));
     };
     let mut row = Written::default();
-    for (column, value) in headers.iter().zip(record.iter()) {
+    for (column, value) in columns.iter().zip(texts) {
         set(&mut row, column, cell(value));
     }
     Ok(Ok(row))
 }
 
-/// The crate's own message can quote a cell.
-fn csv_error(error: &csv::Error) -> String {
-    match error.kind() {
-        csv::ErrorKind::Utf8 { .. } => "expected a header of UTF-8 text, found other bytes".to_owned(),
-        _ => "expected a CSV header, found none".to_owned(),
-    }
+fn texts<'a>(fields: &[&'a [u8]]) -> Option<Vec<&'a str>> {
+    fields
+        .iter()
+        .map(|field| std::str::from_utf8(field).ok())
+        .collect()
 }
 
 fn json_lines(mut text: impl BufRead) -> impl Iterator<Item = Found> {
@@ -170,10 +157,7 @@ fn json_lines(mut text: impl BufRead) -> impl Iterator<Item = Found> {
         loop {
             let line = match next_line(&mut text) {
                 Ok(line) => line?,
-                Err(_) => {
-                    let message = "expected a file that can be read to its end".to_owned();
-                    return Some(Err(ManifestError::Broken(message)));
-                }
+                Err(_) => return Some(Err(cut_off())),
             };
             if !line.iter().all(u8::is_ascii_whitespace) {
                 return Some(Ok(json_row(&line)));
@@ -183,7 +167,7 @@ fn json_lines(mut text: impl BufRead) -> impl Iterator<Item = Found> {
 }
 
 /// Returns the next line, of a longer one its beginning, or `None` at the end.
-fn next_line(text: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+fn next_line(text: &mut impl BufRead) -> std::io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     if text.by_ref().take(LINE_MOST).read_until(b'\n', &mut line)? == 0 {
         return Ok(None);
@@ -223,8 +207,7 @@ fn json_row(line: &[u8]) -> Result<Written, Fault> {
 }
 
 fn parquet(file: File) -> Result<Rows, ManifestError> {
-    let broken = |error: &dyn std::fmt::Display| ManifestError::Broken(error.to_string());
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| broken(&error))?;
+    let builder = guarded(|| ParquetRecordBatchReaderBuilder::try_new(file))?;
     check_columns(
         builder
             .schema()
@@ -232,16 +215,36 @@ fn parquet(file: File) -> Result<Rows, ManifestError> {
             .iter()
             .map(|field| field.name().as_str()),
     )?;
-    let reader = builder.build().map_err(|error| broken(&error))?;
-    Ok(Box::new(reader.flat_map(|batch| {
-        let rows = batch
-            .map_err(|error| ManifestError::Broken(error.to_string()))
-            .and_then(|batch| batch_rows(&batch));
-        match rows {
-            Ok(rows) => rows.into_iter().map(|row| Ok(Ok(row))).collect(),
-            Err(error) => vec![Err(error)],
+    // the user's own columns may be of any kind and size: they are not even unpacked
+    let fields = builder.schema().fields().iter().enumerate();
+    let ours = fields.filter(|(_, field)| COLUMNS.contains(&field.name().as_str()));
+    let ours = ProjectionMask::roots(builder.parquet_schema(), ours.map(|(index, _)| index));
+    let mut reader = guarded(|| builder.with_projection(ours).build())?;
+    let mut is_broken = false;
+    let batches = std::iter::from_fn(move || {
+        if is_broken {
+            return None;
         }
+        let batch = guarded(|| reader.next().transpose()).transpose()?;
+        let rows = batch.and_then(|batch| batch_rows(&batch));
+        is_broken = rows.is_err();
+        Some(rows)
+    });
+    Ok(Box::new(batches.flat_map(|rows| match rows {
+        Ok(rows) => rows.into_iter().map(|row| Ok(Ok(row))).collect(),
+        Err(error) => vec![Err(error)],
     })))
+}
+
+/// Does a piece of work of the parquet crate, which panics on some damaged files: that is no mistake of ours.
+fn guarded<T, E: Display>(work: impl FnOnce() -> Result<T, E>) -> Result<T, ManifestError> {
+    // what was at work is not used again
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(done) => done.map_err(|error| ManifestError::Broken(error.to_string())),
+        Err(_) => Err(ManifestError::Broken(
+            "expected sound Parquet, found damage".to_owned(),
+        )),
+    }
 }
 
 fn batch_rows(batch: &RecordBatch) -> Result<Vec<Written>, ManifestError> {
@@ -269,5 +272,20 @@ fn text(column: &str, array: &ArrayRef, index: usize) -> Result<Option<String>, 
             expected: format!("{column} as text"),
             found: format!("{other}"),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_parquet_crate_ends_the_manifest_and_repeats_nothing() {
+        let end = guarded(|| -> Result<(), String> { panic!("DOE-JANE") });
+        let message = end.expect_err("a panic").to_string();
+        assert_eq!(
+            message,
+            "cannot read the manifest: expected sound Parquet, found damage"
+        );
     }
 }

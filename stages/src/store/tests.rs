@@ -1,4 +1,5 @@
 mod bucket;
+mod fuzz;
 mod troubled;
 mod web;
 
@@ -41,6 +42,16 @@ fn paths_are_relative_to_their_base_and_names_are_no_syntax() {
         folder_of(&object).expect("folder").as_str(),
         "s3://bucket/cohort/"
     );
+}
+
+#[test]
+fn a_name_with_control_characters_is_refused_and_not_read_as_another() {
+    let base = Url::parse("s3://bucket/cohort/").expect("base");
+    for text in ["a\nb.nii", "..\n/b.nii", "a\0", "s3://buc\tket/b.nii", "\u{7f}"] {
+        let error = absolute(&base, text).expect_err("control characters");
+        assert!(error.to_string().ends_with("control characters"), "{error}");
+        assert_eq!(error.into_fault().reason, "bad_url");
+    }
 }
 
 #[test]
@@ -135,6 +146,17 @@ fn a_fault_of_the_store_names_no_object() {
     let fault = StoreError::from(error).into_fault();
     assert_eq!(fault.reason, "object_not_found");
     assert!(!fault.to_string().contains("MRN123"));
+}
+
+#[tokio::test]
+async fn a_name_that_no_file_can_have_is_one_that_is_not_there() {
+    let folder = tempfile::tempdir().expect("folder");
+    std::fs::write(folder.path().join("file"), "x").expect("write");
+    let place = place(Url::from_directory_path(folder.path()).expect("url").as_str());
+    for name in ["file/below", "x".repeat(10_000).as_str(), ""] {
+        let error = place.join(name).read(9).await.expect_err("nothing there");
+        assert_eq!(error.into_fault().reason, "object_not_found", "{name}");
+    }
 }
 
 #[tokio::test]

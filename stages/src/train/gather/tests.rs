@@ -49,7 +49,7 @@ impl Cohort {
             labels: BTreeMap::new(),
             seed: 0,
         };
-        let manifest = Manifest::of_text("m.csv", rows, context);
+        let manifest = Manifest::of_bytes("m.csv", rows.as_bytes(), context);
         manifest.read().unwrap().map(Result::unwrap).collect()
     }
 
