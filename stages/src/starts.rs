@@ -385,7 +385,7 @@ mod tests {
         let second = Start::take(&runs, 1, &record).await.expect("second");
         assert_eq!(
             (first.attempt(), second.attempt(), second.worker()),
-            (0, 1, "w0001")
+            (1, 2, "w0002")
         );
         let (third, fourth) = tokio::join!(Start::take(&runs, 1, &record), Start::take(&runs, 1, &record));
         let mut both = [third.expect("third").attempt(), fourth.expect("fourth").attempt()];
