@@ -80,7 +80,24 @@ enum Verb {
     Doctor,
 }
 
+/// Lets glibc's allocator keep two arenas. Of its own accord it keeps eight a core: volumes are taken in one thread and
+/// freed in another, what is freed in one arena is lost to the others, and a run of 10 000 cases grew by 39 %; with two
+/// arenas it is flat, and no slower.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "mallopt has no safe wrapper")]
+fn keep_few_arenas() {
+    // SAFETY: called before any other thread is started, as mallopt(3) asks; a value that it does not take is no harm
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+    }
+}
+
+/// Other allocators have no arenas of this kind.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn keep_few_arenas() {}
+
 fn main() -> ExitCode {
+    keep_few_arenas();
     let cli = Cli::parse();
     let _sending = start_log(&cli.common);
     panics::tell_places();

@@ -287,7 +287,8 @@ fn cases_of(line: &str) -> Option<usize> {
     let (done, rest) = line.split_once(" of ")?;
     let (all, _) = rest.split_once(" cases, ")?;
     all.parse::<usize>().ok()?;
-    done.parse().ok()
+    // before it stand the time and the level of the log line
+    done.rsplit(' ').next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -296,7 +297,8 @@ mod tests {
 
     #[test]
     fn progress_lines_are_told_from_others() {
-        assert_eq!(cases_of("120 of 400 cases, 3 failed, 15 s"), Some(120));
+        let line = "2026-11-26T08:19:00.1Z  INFO 120 of 400 cases, 3 failed, 1.5/s; memory 1 of 8192 MiB";
+        assert_eq!(cases_of(line), Some(120));
         for other in ["WARN 1 of many cases, or so", "120 of 400 objects", ""] {
             assert_eq!(cases_of(other), None, "{other}");
         }
