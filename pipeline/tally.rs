@@ -94,6 +94,7 @@ impl Tally {
         match outcome {
             Ok(case) => {
                 self.counts.done += 1;
+                tracing::debug!(case = %case.id, vertebrae = case.body.vertebrae.len(), "case done");
                 for row in &case.body.vertebrae {
                     self.see_vertebra(row);
                 }

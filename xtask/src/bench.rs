@@ -118,7 +118,8 @@ impl Setting {
             format!("run.output={}", self.store.url(id)),
         ];
         own.extend(SMALL.iter().chain(settings).map(|setting| (*setting).to_owned()));
-        let mut arguments = vec!["run"];
+        // with a line of the log for each case that is done
+        let mut arguments = vec!["run", "-v"];
         for setting in &own {
             arguments.extend(["--set", setting]);
         }

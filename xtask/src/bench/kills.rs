@@ -62,6 +62,8 @@ struct Numbers {
     starts: Vec<Start>,
     /// Processor time of all starts over that of the undisturbed run.
     cpu_ratio: f64,
+    /// Cases that were done again because a kill came before their rows were published.
+    cases_done_again: usize,
     compared: Compared,
 }
 
@@ -107,6 +109,8 @@ struct Start {
     cpu_s: f64,
     seconds: f64,
     killed: bool,
+    /// Cases that it did, whether or not their rows came to be published.
+    cases_done: usize,
 }
 
 impl Start {
@@ -116,6 +120,7 @@ impl Start {
             cpu_s: seconds(ended.cpu),
             seconds: seconds(ended.elapsed),
             killed: ended.killed,
+            cases_done: ended.done,
         }
     }
 }
@@ -168,6 +173,7 @@ pub fn kills(arguments: &Arguments, checkout: &Checkout, cache: &Cache) -> Resul
     starts.push(Start::of(&last, None));
 
     let compared = compare(&setting, &python)?;
+    let done: usize = starts.iter().map(|start| start.cases_done).sum();
     let cpu_s: f64 = starts.iter().map(|start| start.cpu_s).sum();
     let numbers = Numbers {
         cohort,
@@ -175,6 +181,7 @@ pub fn kills(arguments: &Arguments, checkout: &Checkout, cache: &Cache) -> Resul
         kills_asked_for: arguments.kills,
         kills,
         cpu_ratio: cpu_s / whole.cpu.as_secs_f64(),
+        cases_done_again: done.saturating_sub(cases),
         undisturbed: Start::of(&whole, None),
         idle: Start::of(&idle, None),
         starts,
@@ -231,8 +238,8 @@ fn compare(setting: &Setting, python: &Path) -> Result<Compared> {
 impl Numbers {
     fn table(&self) -> String {
         let mut text = format!(
-            "\n{} kills, {} cases; processor time {:.2} times that of the undisturbed run\n\n{:<23} {:>11} {:>7}\n",
-            self.kills, self.cases, self.cpu_ratio, "", UNDISTURBED, KILLED
+            "\n{} kills, {} cases, {} done again; processor time {:.2} times that of the undisturbed run\n\n{:<23} {:>11} {:>7}\n",
+            self.kills, self.cases, self.cases_done_again, self.cpu_ratio, "", UNDISTURBED, KILLED
         );
         let mut line = |what: &str, both: &Both| {
             text += &format!("{what:<23} {:>11} {:>7}\n", both.undisturbed, both.killed);

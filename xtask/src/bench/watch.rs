@@ -107,6 +107,8 @@ pub struct Sample {
 #[derive(Debug, Default)]
 struct Said {
     progress: Vec<Progress>,
+    /// Cases that were done, whether or not their rows came to be published.
+    done: usize,
     /// The last of the other lines.
     others: VecDeque<String>,
 }
@@ -128,6 +130,8 @@ pub struct Ended {
     pub samples: Vec<Sample>,
     /// Every progress line.
     pub progress: Vec<Progress>,
+    /// Cases that it did, whether or not their rows came to be published.
+    pub done: usize,
     /// The last other lines on stderr.
     pub words: String,
 }
@@ -165,6 +169,8 @@ impl Process {
                 let mut said = lock(&heard);
                 if let Some(cases) = cases_of(&line) {
                     said.progress.push(Progress { at, cases });
+                } else if line.contains("case done") {
+                    said.done += 1;
                 } else {
                     said.others.push_back(line);
                     if said.others.len() > LINES {
@@ -272,6 +278,7 @@ impl Process {
             peak_rss_bytes: self.last.peak_rss_bytes,
             samples: self.samples,
             progress: std::mem::take(&mut said.progress),
+            done: said.done,
             words: Vec::from(std::mem::take(&mut said.others)).join("\n"),
         })
     }
