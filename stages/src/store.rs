@@ -233,7 +233,7 @@ impl Place {
             match self.list_once().await {
                 // object_store asks again when a request fails, but not when the body of its answer is cut
                 Err(StoreError::Store(object_store::Error::Generic { .. })) if tries < LIST_TRIES => {
-                    tries += 1
+                    tries += 1;
                 }
                 ended => return ended,
             }
