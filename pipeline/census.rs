@@ -55,7 +55,7 @@ impl Census {
 }
 
 /// Returns the folded id of a case, sound or not.
-pub fn id_of(case: &Outcome<Listed>) -> String {
+pub fn id_of<T>(case: &Outcome<T>) -> String {
     match case {
         Ok(case) => case.id.folded(),
         Err(failure) => failure.id.folded(),

@@ -1,7 +1,7 @@
 //! What comes before the first case: a number for this start, the certainty that nobody else is at work, and what
 //! earlier starts have left to do.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use stages::cpu::cpu_time;
 use stages::manifest::Manifest;
 use stages::starts::{Beat, Start, StartError, State};
 use stages::store::StoreError;
-use stages::tables::{Published, RunTables};
+use stages::tables::{Last, Published, RunTables};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::RunEnd;
@@ -40,8 +40,8 @@ type Seen = Arc<Mutex<Option<(View, Duration)>>>;
 pub struct Found {
     /// Which cases need not be done.
     pub cases: Published,
-    /// Cases that are done again although they were done but for a vertebra: their rows stay if it is in vain.
-    kept: HashSet<u128>,
+    /// Cases that are done again, and how they ended before.
+    again: HashMap<u128, Last>,
 }
 
 /// What there is to do.
@@ -49,8 +49,9 @@ pub struct Found {
 pub struct Todo {
     /// How many cases there are, and are done.
     pub census: Census,
-    /// Cases whose earlier rows stay if doing them again is in vain.
-    pub kept: Arc<HashSet<u128>>,
+    /// Cases that are done again, and how they ended before. Of one that was done but for a vertebra the rows stay if it
+    /// is in vain; and none of them counts for `run.max_failed`, since they have failed before.
+    pub again: Arc<HashMap<u128, Last>>,
     published: Arc<Published>,
 }
 
@@ -92,7 +93,7 @@ impl Claimed {
         let listing = tables.list().await?;
         tables.clear(&listing).await?;
         let mut cases = tables.published_in(&listing).await?;
-        let mut kept = HashSet::new();
+        let mut again = HashMap::new();
         if let Retry::Failed(kinds) = retry {
             let vertebrae = if kinds.is_empty() {
                 // any vertebra that failed will do
@@ -100,16 +101,10 @@ impl Claimed {
             } else {
                 tables.failed_vertebrae(&listing, &cases).await?
             };
-            let again = cases.forget_failed(kinds, &vertebrae);
+            again = cases.forget_failed(kinds, &vertebrae);
             tracing::info!(cases = again.len(), "failed cases are done again");
-            kept.extend(
-                again
-                    .into_iter()
-                    .filter(|(_, last)| !last.failed)
-                    .map(|(case, _)| case),
-            );
         }
-        Ok(Found { cases, kept })
+        Ok(Found { cases, again })
     }
 
     /// Lets the signs of life tell of the cases, too; `processor` is the processor time before the first of them.
@@ -138,7 +133,7 @@ impl Found {
         let (manifest, census) = Census::of(manifest, &published).await?;
         let todo = Todo {
             census,
-            kept: Arc::new(self.kept),
+            again: Arc::new(self.again),
             published,
         };
         Ok((manifest, todo))

@@ -7,6 +7,7 @@
 //! in the order in which they end, through a channel that holds one. So memory is the sum of the widths, and of what
 //! [`Flow::within`] lets in.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::future::Future;
 use std::num::NonZeroUsize;
@@ -150,7 +151,7 @@ where
         mut watch: impl FnMut(&Outcome<T>) -> Result<(), E>,
         stopping: impl Future<Output = ()>,
         enough: impl Future<Output = ()>,
-    ) -> Result<(), E>
+    ) -> Result<Put, E>
     where
         K: Sink<T> + Pending<Error = <K as Sink<T>>::Error>,
         E: From<<K as Sink<T>>::Error>,
@@ -160,44 +161,70 @@ where
         let mut is_stopping = false;
         let mut ticks = tokio::time::interval(TICK);
         let mut verdict = Ok(());
+        let mut is_late = false;
         loop {
-            let mut end = false;
-            let sunk = async {
+            let (end, is_sinking) = (Cell::new(false), Cell::new(false));
+            let mut sunk = std::pin::pin!(async {
+                let (end, is_sinking) = (&end, &is_sinking);
                 tokio::select! {
                     outcome = outcomes.next() => {
                         let Some(outcome) = outcome else {
-                            end = true;
+                            end.set(true);
                             return Ok(());
                         };
                         verdict = watch(&outcome);
-                        end = verdict.is_err();
+                        end.set(verdict.is_err());
+                        is_sinking.set(true);
                         sink.accept(outcome).await
                     }
                     () = &mut stopping, if !is_stopping => {
                         is_stopping = true;
+                        is_sinking.set(true);
                         sink.put_down().await
                     }
-                    _ = ticks.tick() => sink.tick().await,
+                    _ = ticks.tick() => {
+                        is_sinking.set(true);
+                        sink.tick().await
+                    }
                 }
-            };
+            });
             tokio::select! {
-                sunk = sunk => sunk?,
-                // whatever the sink was at: what it has not put down is done again
+                sunk = &mut sunk => sunk?,
                 () = &mut enough => {
-                    let closed = tokio::time::timeout(LAST, sink.close()).await;
-                    return closed.unwrap_or(Ok(())).map_err(E::from);
+                    is_late = true;
+                    if is_sinking.get() {
+                        match tokio::time::timeout(LAST, sunk).await {
+                            Ok(sunk) => sunk?,
+                            Err(_) => return Ok(Put::InPart),
+                        }
+                    }
                 }
             }
-            if end {
+            if end.get() || is_late {
                 break;
             }
         }
-        tokio::select! {
-            closed = sink.close() => closed?,
-            () = &mut enough => {}
+        let mut closed = std::pin::pin!(sink.close());
+        let closed = tokio::select! {
+            closed = &mut closed => Some(closed),
+            () = &mut enough, if !is_late => tokio::time::timeout(LAST, closed).await.ok(),
+            () = tokio::time::sleep(LAST), if is_late => None,
+        };
+        match closed {
+            Some(closed) => closed?,
+            None => return verdict.map(|()| Put::InPart),
         }
-        verdict
+        verdict.map(|()| Put::Whole)
     }
+}
+
+/// What the sink has put down of what came to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// All.
+    Whole,
+    /// Not all: the deadline of a stop came first.
+    InPart,
 }
 
 /// A sink that holds rows for a while.

@@ -25,9 +25,10 @@ use stages::weigh::{Weigh, WeighConf};
 use stages::write::Write;
 use tokio_stream::Stream;
 
+use crate::census::id_of;
 use crate::claim::{Claimed, Todo, claim};
 use crate::conf::{Conf, Width};
-use crate::flow::{Flow, Lane};
+use crate::flow::{Flow, Lane, Put};
 use crate::gauges::Gauges;
 use crate::metrics::Page;
 use crate::record::Recorder;
@@ -59,7 +60,9 @@ pub async fn run(
     retry: &Retry,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Exit, RunEnd> {
-    let open = open_models("model", &conf.model, conf.pool.threads, stores).await?;
+    let stop: Stop = stop.boxed().shared();
+    let open = open_models("model", &conf.model, conf.pool.threads, stores);
+    let open = unless(&stop, open).await?;
     run_with(conf, stores, open, retry, stop).await
 }
 
@@ -86,7 +89,7 @@ pub async fn run_with(
 
     let recorder = Recorder::new(conf, &tables, &pool, &manifest);
     // before any work: an output that cannot be written ends the run now, not after the first part
-    let mut start = claim(&tables, 1, &recorder).await?;
+    let mut start = unless(&stop, claim(&tables, 1, &recorder)).await?;
     let mut published = unless(&stop, start.only_one(&tables, retry)).await;
     if let Ok(found) = &published
         && found.cases.highest_attempt() >= start.number.attempt()
@@ -94,7 +97,7 @@ pub async fn run_with(
         // rows of a start whose record has gone
         let least = found.cases.highest_attempt().saturating_add(1);
         start.end(State::Stopped, &recorder.first()).await;
-        start = claim(&tables, least, &recorder).await?;
+        start = unless(&stop, claim(&tables, least, &recorder)).await?;
         published = unless(&stop, start.only_one(&tables, retry)).await;
     }
     let counted = match published {
@@ -133,13 +136,13 @@ pub async fn run_with(
     let processor = cpu_time().saturating_sub(processor);
     let state = match &verdict {
         Err(_) => State::Broken,
-        Ok(()) if view.tally().ended() < todo.census.cases => State::Stopped,
-        Ok(()) => State::Ended,
+        Ok(Put::Whole) if view.tally().ended() == todo.census.cases => State::Ended,
+        Ok(_) => State::Stopped,
     };
     start.end(state, &recorder.record(&view, processor)).await;
     say(&format!("{}{}", summary(&view, processor), view.tally().close()));
-    verdict?;
-    Ok(if view.tally().all_done() {
+    let put = verdict?;
+    Ok(if put == Put::Whole && view.tally().all_done() {
         Exit::Done
     } else {
         Exit::SomeFailed
@@ -157,12 +160,14 @@ async fn work(
     manifest: Manifest,
     todo: &Todo,
     stop: Stop,
-) -> Result<(), RunEnd> {
+) -> Result<Put, RunEnd> {
     let (cases, broken) = todo.cases(manifest);
-    let kept = Arc::clone(&todo.kept);
+    let (again, tally) = (Arc::clone(&todo.again), Arc::clone(&view.tally));
     let flow = through_the_stages(conf, stores, tables, view, cases, stop.clone()).without(move |failure| {
-        let is_kept = kept.contains(&fingerprint(&failure.id.folded()));
+        let last = again.get(&fingerprint(&failure.id.folded()));
+        let is_kept = last.is_some_and(|last| !last.failed) && failure.fault.reason != EVERY_WORKER_GONE;
         if is_kept {
+            tally.lock().unwrap_or_else(PoisonError::into_inner).keep();
             let fault = &failure.fault;
             tracing::warn!(case = %failure.id, stage = failure.stage, "tried again in vain, the earlier rows stay: {fault}");
         }
@@ -176,8 +181,11 @@ async fn work(
         conf.write.clone(),
     );
     let enough = enough(stop.clone(), Duration::from_secs(conf.run.stop_s));
-    let watch = |outcome: &Outcome<Written>| view.tally().see(outcome);
-    flow.into(rows, watch, stop, enough).await?;
+    let watch = |outcome: &Outcome<Written>| {
+        let is_again = !todo.again.is_empty() && todo.again.contains_key(&fingerprint(&id_of(outcome)));
+        view.tally().see(outcome, is_again)
+    };
+    let put = flow.into(rows, watch, stop, enough).await?;
     if view.pool.is_gone() {
         return Err(RunEnd::WorkersGone);
     }
@@ -187,7 +195,7 @@ async fn work(
             key: "run.manifest",
             error,
         }),
-        None => Ok(()),
+        None => Ok(put),
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Counts {
     pub done: usize,
     /// Cases that became a failed row.
     pub failed: usize,
+    /// Cases done before but for a vertebra and tried again in vain: their earlier rows stay.
+    pub kept: usize,
     /// Vertebrae found.
     pub vertebrae: usize,
     /// Vertebrae that failed alone.
@@ -64,6 +66,8 @@ pub struct Tally {
     listed: Vec<String>,
     dice: BTreeMap<&'static str, Dice>,
     max_failed: f64,
+    /// Outcomes that the brake looks at, and failures among them.
+    braked: (usize, usize),
     start: Instant,
 }
 
@@ -82,15 +86,21 @@ impl Tally {
             listed: Vec::new(),
             dice: BTreeMap::new(),
             max_failed,
+            braked: (0, 0),
             start: Instant::now(),
         }
     }
 
-    /// Counts one outcome.
+    /// Counts a case that was tried again in vain, and keeps the rows that it had.
+    pub fn keep(&mut self) {
+        self.counts.kept += 1;
+    }
+
+    /// Counts one outcome; of a case that is done again a failure is nothing new, and the brake does not look at it.
     ///
     /// # Errors
     /// The share of failures is above `run.max_failed`: the run gives up.
-    pub fn see(&mut self, outcome: &Outcome<Written>) -> Result<(), RunEnd> {
+    pub fn see(&mut self, outcome: &Outcome<Written>, is_again: bool) -> Result<(), RunEnd> {
         match outcome {
             Ok(case) => {
                 self.counts.done += 1;
@@ -114,11 +124,15 @@ impl Tally {
                 }
             }
         }
-        let ended = self.counts.done + self.counts.failed;
-        let share = self.counts.failed as f64 / ended as f64;
+        if !is_again {
+            self.braked.0 += 1;
+            self.braked.1 += usize::from(outcome.is_err());
+        }
+        let (ended, failed) = self.braked;
+        let share = failed as f64 / ended as f64;
         if ended >= BRAKE_FROM && share > self.max_failed {
             return Err(RunEnd::TooManyFailed {
-                failed: self.counts.failed,
+                failed,
                 ended,
                 max_failed: self.max_failed,
             });
@@ -169,7 +183,8 @@ impl Tally {
 
     /// Returns how many cases have ended, over all starts.
     pub fn ended(&self) -> usize {
-        self.counts.already_done + self.counts.done + self.counts.failed
+        let counts = &self.counts;
+        counts.already_done + counts.done + counts.failed + counts.kept
     }
 
     /// Returns cases a second, of this start.
@@ -242,6 +257,10 @@ impl Tally {
                 )
             } else {
                 String::new()
+            } + &if counts.kept > 0 {
+                format!(", {} tried again in vain", counts.kept)
+            } else {
+                String::new()
             },
             counts.vertebrae,
             counts.vertebrae_failed,
@@ -273,18 +292,21 @@ mod tests {
             ..Census::default()
         };
         let mut tally = Tally::new(&census, 0.5);
+        for _ in 0..200 {
+            assert!(tally.see(&failure(), true).is_ok(), "they failed before");
+        }
         for _ in 0..49 {
-            assert!(tally.see(&failure()).is_ok());
+            assert!(tally.see(&failure(), false).is_ok());
         }
         assert!(matches!(
-            tally.see(&failure()),
+            tally.see(&failure(), false),
             Err(RunEnd::TooManyFailed {
                 failed: 50,
                 ended: 50,
                 ..
             })
         ));
-        assert!(tally.close().contains("failed in fetch: 50 Missing"));
+        assert!(tally.close().contains("failed in fetch: 250 Missing"));
         assert!(!tally.all_done());
     }
 }

@@ -107,7 +107,7 @@ async fn a_cohort_in_a_bucket_is_planned_run_compacted_and_verified() {
     let planned = ended(verb("plan").arg("--json").spawn().expect("starts"), 0);
     let planned: serde_json::Value = serde_json::from_str(&planned).expect("json");
     assert_eq!((&planned["cases"], &planned["todo"]), (&12.into(), &12.into()));
-    assert_eq!(planned["faults"], serde_json::json!({}));
+    assert_eq!(planned["faults_of_sample"], serde_json::json!({}));
     ended(verb("run").spawn().expect("starts"), 0);
     let planned = ended(verb("plan").spawn().expect("starts"), 0);
     assert!(

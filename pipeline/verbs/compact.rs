@@ -62,5 +62,11 @@ pub async fn compact(arguments: &Arguments, conf: &Conf, stores: &Arc<Stores>) -
         "{} parts, {} before; {} rows of cases with a later attempt left out",
         done.after, done.before, done.superseded
     ));
+    if done.halves > 0 {
+        say(&format!(
+            "{} parts of table cases have lost their vertebrae: start the run again, which does their cases anew",
+            done.halves
+        ));
+    }
     Ok(Exit::Done)
 }

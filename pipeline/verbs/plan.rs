@@ -82,13 +82,11 @@ pub async fn plan(arguments: &Arguments, conf: &Conf, stores: &Arc<Stores>) -> R
     let todo = census.cases - census.done;
     let most = arguments.sample;
     let picked = blocking(move || pick(&manifest, &published, todo, most));
-    let (cases, mut faults) = picked.await.map_err(|error| RunEnd::Manifest {
+    let (cases, rows) = picked.await.map_err(|error| RunEnd::Manifest {
         key: "run.manifest",
         error,
     })?;
-    let mut sample = weigh(cases, conf, stores).await;
-    faults.append(&mut sample.faults);
-    sample.faults = faults;
+    let sample = weigh(cases, conf, stores).await;
     let speed = speed(&tables, &conf.model.chain).await?;
 
     let mean = |values: &[u64]| values.iter().sum::<u64>() as f64 / values.len().max(1) as f64;
@@ -111,7 +109,8 @@ pub async fn plan(arguments: &Arguments, conf: &Conf, stores: &Arc<Stores>) -> R
             "failed": census.failed,
             "todo": todo,
             "sampled": sample.cases,
-            "faults": sample.faults,
+            "bad_rows": rows,
+            "faults_of_sample": sample.faults,
             "bytes_to_read": bytes as u64,
             "memory_of_a_case_bytes": { "median": middle, "largest": largest },
             "cases_in_memory_at_once": at_once.min(1e9) as u64,
@@ -137,8 +136,15 @@ pub async fn plan(arguments: &Arguments, conf: &Conf, stores: &Arc<Stores>) -> R
         mib(largest as f64),
         at_once.min(1e9)
     ));
+    for (fault, count) in &rows {
+        say(&format!("rows that are no case: {count} {fault}"));
+    }
     for (fault, count) in &sample.faults {
-        say(&format!("would fail: {count} {fault}"));
+        let all = (*count * todo).div_ceil(sample.cases.max(1));
+        say(&format!(
+            "would fail: {count} of the {} looked at, about {all} of all, {fault}",
+            sample.cases
+        ));
     }
     say(&match (speed, left) {
         (Some(per_second), Some(left)) => format!(

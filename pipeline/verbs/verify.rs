@@ -78,9 +78,14 @@ pub async fn verify(arguments: &Arguments, conf: &Conf, stores: &Arc<Stores>) ->
         ));
     }
     say(&format!(
-        "{} cases in the manifest, {} with a row, {} rows in {} parts; {} vertebrae; {} files, {} MiB; {} problems",
+        "{} cases in the manifest, {} with a row{}, {} rows in {} parts; {} vertebrae; {} files, {} MiB; {} problems",
         verified.manifest,
         verified.cases,
+        if verified.mended > 0 {
+            format!(" ({} of rows row-<n> mended since)", verified.mended)
+        } else {
+            String::new()
+        },
         verified.rows,
         verified.parts,
         verified.vertebrae,

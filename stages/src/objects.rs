@@ -261,4 +261,4 @@ fn class_level(name: &str) -> Option<Level> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -198,9 +198,10 @@ struct LastOut {
 impl Drop for LastOut {
     fn drop(&mut self) {
         if self.alive.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // said before a job can be turned away for it
+            self.gone.send_replace(true);
             self.queue.close();
             while self.queue.try_recv().is_ok() {}
-            self.gone.send_replace(true);
         }
     }
 }

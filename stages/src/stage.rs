@@ -41,8 +41,9 @@ tokio::task_local! {
 /// on to its end all the same, and so long the memory of its case is not given back.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let held = HELD.try_with(Held::clone).ok();
+    let span = tracing::Span::current();
     let work = move || {
-        let result = work();
+        let result = span.in_scope(work);
         drop(held);
         result
     };

@@ -16,7 +16,6 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use crate::compare::key::hex;
 use crate::store::{Place, StoreError};
@@ -27,6 +26,12 @@ pub const BEAT: Duration = Duration::from_secs(5);
 /// Time without a sign of life after which a process counts as dead: a store may be silent for a minute
 /// (`store.read_timeout_s`) before a request to it is given up and made again.
 const DEAD_AFTER: Duration = Duration::from_secs(75);
+
+/// Looks for a sign of life that it takes to find none for so long, one a second, as far as they are answered.
+const LOOKS: u64 = DEAD_AFTER.as_secs();
+
+/// Longest time for one sign of life, and for the last one that is on its way when no more are given.
+const SIGN_MOST: Duration = Duration::from_secs(30);
 
 /// Most bytes of a record: it lists a thousand failures at most.
 const RECORD_MOST: u64 = 16 << 20;
@@ -151,7 +156,7 @@ impl Start {
                     return;
                 }
                 let record = tell();
-                let kept = tokio::time::timeout(BEAT, start.keep(State::Running, &record));
+                let kept = tokio::time::timeout(SIGN_MOST, start.keep(State::Running, &record));
                 match kept.await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => tracing::warn!("the run's record could not be put: {error}"),
@@ -194,7 +199,7 @@ impl Start {
             };
             match self.is_here(&other).await {
                 Some(true) => return Err(other.busy().into()),
-                Some(false) => other.bury().await?,
+                Some(false) => other.bury(runs).await?,
                 None => silent.push(other),
             }
         }
@@ -206,9 +211,8 @@ impl Start {
             silent.len(),
             DEAD_AFTER.as_secs()
         );
-        let until = Instant::now() + DEAD_AFTER;
-        while Instant::now() < until {
-            tokio::time::sleep(BEAT / 5).await;
+        for _ in 0..LOOKS {
+            tokio::time::sleep(Duration::from_secs(1)).await;
             let mut still = Vec::new();
             for other in silent {
                 match other.gave_a_sign().await? {
@@ -226,7 +230,7 @@ impl Start {
             }
         }
         for other in &silent {
-            other.bury().await?;
+            other.bury(runs).await?;
         }
         Ok(())
     }
@@ -253,11 +257,11 @@ pub struct Beat {
 }
 
 impl Beat {
-    /// Gives no further sign; when it returns, none is on its way that could come after a last record.
+    /// Gives no further sign, and waits for one that is on its way, so that it does not come after a last record.
     pub async fn end(self) {
         drop(self.stop);
-        // it can only have panicked, and its words went to stderr
-        let _ = self.task.await;
+        // it can only have panicked, and its words went to the log
+        let _ = tokio::time::timeout(SIGN_MOST, self.task).await;
     }
 }
 
@@ -297,13 +301,22 @@ impl Other {
     }
 
     async fn gave_a_sign(&self) -> Result<bool, StoreError> {
-        let now = self.place.head().await?;
+        let now = match self.place.head().await {
+            Ok(now) => now,
+            // whoever deleted it: it is looked at anew, and is not there
+            Err(StoreError::Store(object_store::Error::NotFound { .. })) => return Ok(true),
+            Err(error) => return Err(error),
+        };
         Ok((now.last_modified, &now.e_tag) != (self.seen.last_modified, &self.seen.e_tag))
     }
 
     /// Notes in its record that it is dead, so that nobody waits for it again.
-    async fn bury(&self) -> Result<(), StoreError> {
-        let mut record = self.record.clone();
+    async fn bury(&self, runs: &Place) -> Result<(), StoreError> {
+        // its last word may have come meanwhile
+        let Some(now) = Self::running(runs, self.number).await? else {
+            return Ok(());
+        };
+        let mut record = now.record;
         record.insert("state".to_owned(), serde_json::json!(State::Lost));
         self.place.put(Value::Object(record).to_string().into()).await
     }
@@ -369,6 +382,8 @@ async fn numbers(runs: &Place) -> Result<Vec<u32>, StoreError> {
 #[cfg(test)]
 mod tests {
     use schemas::ObjectUrl;
+
+    use tokio::time::Instant;
 
     use super::*;
     use crate::store::Stores;

@@ -1,23 +1,9 @@
-use bytes::Bytes;
 use schemas::payload::Named;
 use schemas::{CaseId, LabelScheme, Level, Listed, Origin};
 
 use super::*;
+use crate::objects::tests::stored;
 use crate::weigh::{Weigh, WeighConf};
-
-async fn stored(keys: &[&str]) -> Arc<Stores> {
-    let stores = Arc::new(Stores::default());
-    for key in keys {
-        let place = stores
-            .place(&ObjectUrl::new(format!("memory:///{key}")))
-            .expect("place");
-        place
-            .put(Bytes::from(format!("bytes of {key}")))
-            .await
-            .expect("put");
-    }
-    stores
-}
 
 async fn fetch(stores: &Arc<Stores>, key: &str, scheme: LabelScheme) -> Result<Fetched, Fault> {
     let origin = Origin {

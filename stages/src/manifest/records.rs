@@ -17,7 +17,7 @@ pub(super) enum Record<'a> {
     Fields(Vec<&'a [u8]>),
     /// More than is kept of one.
     TooLong,
-    /// Lines with an odd number of quotes: one was not closed, and what follows is not told apart.
+    /// Lines that a quote which is not closed has made one of: what follows is not told apart.
     Unclosed,
 }
 
@@ -46,14 +46,12 @@ impl<R: BufRead> Records<R> {
     /// The file cannot be read on.
     pub(super) fn next(&mut self) -> Result<Option<Record<'_>>> {
         let (mut length, mut count, mut too_long) = (0, 0, false);
-        let (mut quotes, mut lines) = (0, 0);
+        let mut quoting = Quoting::default();
         loop {
             let input = self.text.fill_buf()?;
             let (bytes, ends) = (&mut self.bytes[length..], &mut self.ends[count..]);
             let (found, read, written, ended) = self.parser.read_record(input, bytes, ends);
-            let seen = input[..read].iter();
-            quotes += seen.clone().filter(|byte| **byte == b'"').count();
-            lines += seen.filter(|byte| **byte == b'\n').count();
+            quoting.follow(&input[..read]);
             self.text.consume(read);
             (length, count) = (length + written, count + ended);
             match found {
@@ -62,10 +60,7 @@ impl<R: BufRead> Records<R> {
                 ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {
                     (length, count, too_long) = (0, 0, true);
                 }
-                // a quote inside a field without quotes is a character of it, but such a field ends with its line
-                ReadRecordResult::Record if quotes % 2 == 1 && lines > 1 => {
-                    return Ok(Some(Record::Unclosed));
-                }
+                ReadRecordResult::Record if quoting.is_unclosed() => return Ok(Some(Record::Unclosed)),
                 ReadRecordResult::Record if too_long => return Ok(Some(Record::TooLong)),
                 ReadRecordResult::Record => return Ok(Some(Record::Fields(self.fields(count)))),
                 ReadRecordResult::End => return Ok(None),
@@ -80,6 +75,50 @@ impl<R: BufRead> Records<R> {
             .zip(ends)
             .map(|(start, end)| &self.bytes[*start..*end])
             .collect()
+    }
+}
+
+/// Follows the quotes of one record, more strictly than the parser: a quote that closes a field must end it.
+#[derive(Debug, Default)]
+struct Quoting {
+    at: At,
+    lines_in_quotes: usize,
+    is_broken: bool,
+}
+
+/// Where in a field a byte stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum At {
+    #[default]
+    Start,
+    Plain,
+    Quoted,
+    Closed,
+}
+
+impl Quoting {
+    fn follow(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.at = match (self.at, byte) {
+                (At::Quoted, b'"') => At::Closed,
+                (At::Quoted, byte) => {
+                    self.lines_in_quotes += usize::from(*byte == b'\n');
+                    At::Quoted
+                }
+                (At::Start | At::Closed, b'"') => At::Quoted,
+                (_, b',' | b'\n' | b'\r') => At::Start,
+                (At::Closed, _) => {
+                    self.is_broken = true;
+                    At::Plain
+                }
+                _ => At::Plain,
+            };
+        }
+    }
+
+    /// Whether quotes reached over a line end and then closed in the middle of a field, or not at all.
+    fn is_unclosed(&self) -> bool {
+        self.lines_in_quotes > 0 && (self.is_broken || self.at == At::Quoted)
     }
 }
 
@@ -131,9 +170,17 @@ mod tests {
             lengths(b"a,b\nc,\"d\ne,\"f\"\ng,h\n"),
             [Some(2), unclosed, Some(2)]
         );
-        assert_eq!(
-            lengths(b"a,b\nthe 5\" disc,d\ne,f\n"),
-            [Some(2), Some(2), Some(2)]
-        );
+        // and by a row that has one of its own
+        let two = b"a,b\nc,\"d\ne,\"f\ng,h\n";
+        assert_eq!(lengths(two), [Some(2), unclosed, Some(2)]);
+    }
+
+    #[test]
+    fn quotes_that_are_sound_are_taken_for_sound() {
+        let two = Some(2);
+        assert_eq!(lengths(b"a,b\nthe 5\" disc,d\ne,f\n"), [two, two, two]);
+        assert_eq!(lengths(b"\n\nthe 5\" disc,d\r\n"), [two]);
+        assert_eq!(lengths(b"5\" disc,\"two\r\nlines\"\r\ne,f\r\n"), [two, two]);
+        assert_eq!(lengths(b"\"say \"\"two\"\"\n\"\"lines\"\"\",b\n"), [two]);
     }
 }

@@ -3,12 +3,12 @@ use schemas::ObjectUrl;
 
 use super::*;
 
-async fn stored(keys: &[&str]) -> Stores {
-    let stores = Stores::default();
+/// Stores in which objects of these keys lie in memory.
+pub(crate) async fn stored(keys: &[&str]) -> Arc<Stores> {
+    let stores = Arc::new(Stores::default());
     for key in keys {
-        let place = stores
-            .place(&ObjectUrl::new(format!("memory:///{key}")))
-            .expect("place");
+        let url = ObjectUrl::new(format!("memory:///{key}"));
+        let place = stores.place(&url).expect("place");
         place
             .put(Bytes::from(format!("bytes of {key}")))
             .await

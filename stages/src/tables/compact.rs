@@ -29,6 +29,8 @@ pub struct Compacted {
     pub after: usize,
     /// Rows of cases whose later attempt counts, left out of the merged parts.
     pub superseded: usize,
+    /// Parts of table cases alone, left where they are: their cases are to be done again.
+    pub halves: usize,
 }
 
 /// Merges the parts of a run until each holds about `rows` cases; of several attempts at a case the last is kept.
@@ -57,6 +59,7 @@ pub async fn compact(tables: &RunTables, rows: usize) -> Result<Compacted, Table
         before: sizes.len(),
         after: sizes.len(),
         superseded: 0,
+        halves: 0,
     };
     for group in groups(&sizes, rows) {
         compacted.after -= group.len();
@@ -64,11 +67,34 @@ pub async fn compact(tables: &RunTables, rows: usize) -> Result<Compacted, Table
         merge(tables, &group, &published).await?;
         compacted.after += 1;
     }
-    // their cases have been done again, or they count as not done
     for name in &listing.halves {
-        tables.folder::<CaseRow>().join(name).delete().await?;
+        if is_superseded(tables, name, &published).await? {
+            tables.folder::<CaseRow>().join(name).delete().await?;
+        } else {
+            compacted.halves += 1;
+        }
     }
     Ok(compacted)
+}
+
+/// Whether every case of a part has been done again since.
+async fn is_superseded(tables: &RunTables, name: &str, published: &Published) -> Result<bool, TablesError> {
+    for batch in tables
+        .read::<CaseRow>(name, Some(&["case_id", "attempt"]))
+        .await?
+    {
+        let batch = batch?;
+        let (ids, attempts) = (texts(&batch, "case_id")?, counts(&batch, "attempt")?);
+        let mut rows = ids.iter().zip(attempts.values());
+        let is_later = |(id, attempt): (Option<&str>, &u32)| {
+            let last = published.last(fingerprint(&id.unwrap_or_default().to_ascii_lowercase()));
+            last.is_some_and(|last| last.attempt > *attempt)
+        };
+        if !rows.all(is_later) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 #[derive(Debug, Clone, Copy, Default)]

@@ -88,10 +88,10 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoRow(id) => write!(f, "case {id}: expected a row, found none"),
-            Self::NotInManifest(count) => {
+            Self::NotInManifest(id) => {
                 write!(
                     f,
-                    "expected rows of the manifest's cases only, found {count} other cases"
+                    "case {id}: expected this case in the manifest, found none of this id there"
                 )
             }
             Self::Repeated(id) => write!(f, "case {id}: expected one row an attempt, found several"),
@@ -104,7 +104,10 @@ impl fmt::Display for Problem {
                 "case {case_id}: expected {expected} rows in vertebrae, found {found}"
             ),
             Self::NoFile(name) => write!(f, "{name}: expected this file, found none"),
-            Self::Changed(name) => write!(f, "{name}: expected the bytes that were written, found others"),
+            Self::Changed(name) => write!(
+                f,
+                "{name}: expected the bytes that the case's row tells of, found others (an attempt that was killed before its row? then --retry-failed, or delete the part)"
+            ),
             Self::Orphan(name) => write!(
                 f,
                 "{name}: expected a part of both tables, found vertebrae alone; the next start clears it"

@@ -80,7 +80,7 @@ def records(run):
             record = json.load(file)
         if isinstance(record, dict) and "counts" in record:
             counts.append(record["counts"])
-    # that of a killed start says how far it was as it began: nothing done yet
+    # that of a killed start says how far it was a few seconds before, or as it began
     return {
         "records": len(counts),
         "cases_done_by_their_counts": sum(count.get("done", 0) for count in counts),
