@@ -40,12 +40,17 @@ impl View {
 
     /// Shows the run until it is dropped.
     pub async fn show(self, conf: WatchConf) {
-        let mut bars = Bars::new(&self);
+        let mut bars = None;
         let (mut line, mut warned) = (Instant::now(), Instant::now());
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         loop {
             ticks.tick().await;
             let stages = self.gauges.read();
+            if stages.is_empty() {
+                // the flow has not begun
+                continue;
+            }
+            let bars = bars.get_or_insert_with(|| Bars::new(&self, &stages));
             bars.set(&self, &stages);
             if bars.are_hidden() && line.elapsed() >= Duration::from_secs(conf.line_s) {
                 line = Instant::now();
@@ -134,7 +139,7 @@ struct Bars {
 }
 
 impl Bars {
-    fn new(view: &View) -> Self {
+    fn new(view: &View, stages: &[Reading]) -> Self {
         let (cases, ended) = {
             let tally = view.tally();
             (tally.counts().cases as u64, tally.ended() as u64)
@@ -147,7 +152,6 @@ impl Bars {
             bar.set_prefix(name.to_owned());
             bar
         };
-        let stages = view.gauges.read();
         Self {
             cases: bar,
             stages: stages.iter().map(|stage| part(stage.name)).collect(),
