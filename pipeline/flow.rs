@@ -161,7 +161,7 @@ where
         let mut is_stopping = false;
         let mut ticks = tokio::time::interval(TICK);
         let mut verdict = Ok(());
-        let mut is_late = false;
+        let (mut is_late, mut is_cut) = (false, false);
         loop {
             let (end, is_sinking) = (Cell::new(false), Cell::new(false));
             let mut sunk = std::pin::pin!(async {
@@ -195,7 +195,7 @@ where
                     if is_sinking.get() {
                         match tokio::time::timeout(LAST, sunk).await {
                             Ok(sunk) => sunk?,
-                            Err(_) => return Ok(Put::InPart),
+                            Err(_) => is_cut = true,
                         }
                     }
                 }
@@ -203,6 +203,9 @@ where
             if end.get() || is_late {
                 break;
             }
+        }
+        if is_cut {
+            return verdict.map(|()| Put::InPart);
         }
         let mut closed = std::pin::pin!(sink.close());
         let closed = tokio::select! {

@@ -30,8 +30,11 @@ const DEAD_AFTER: Duration = Duration::from_secs(75);
 /// Looks for a sign of life that it takes to find none for so long, one a second, as far as they are answered.
 const LOOKS: u64 = DEAD_AFTER.as_secs();
 
-/// Longest time for one sign of life, and for the last one that is on its way when no more are given.
+/// Longest time for one sign of life.
 const SIGN_MOST: Duration = Duration::from_secs(30);
+
+/// Longest time for the last one that is on its way when no more are given.
+const LAST_SIGN: Duration = Duration::from_secs(5);
 
 /// Most bytes of a record: it lists a thousand failures at most.
 const RECORD_MOST: u64 = 16 << 20;
@@ -261,7 +264,10 @@ impl Beat {
     pub async fn end(self) {
         drop(self.stop);
         // it can only have panicked, and its words went to the log
-        let _ = tokio::time::timeout(SIGN_MOST, self.task).await;
+        let mut task = self.task;
+        if tokio::time::timeout(LAST_SIGN, &mut task).await.is_err() {
+            task.abort();
+        }
     }
 }
 
@@ -329,11 +335,13 @@ impl Other {
 }
 
 impl Process {
-    /// Returns this process; `None` where there is no `/proc`.
+    /// Returns this process; `None` where there is no `/proc`, or not all of it.
     fn own() -> Option<Self> {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
         let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?;
         let digest = Sha256::digest(format!("{} {}", boot.trim(), namespace.display()).as_bytes());
+        // where other users' processes are hidden (hidepid, see proc(5)), what is not seen may live
+        began(1)?;
         let pid = std::process::id();
         Some(Self {
             machine: hex(&digest[..8]),

@@ -107,6 +107,7 @@ impl Quoting {
                 }
                 (At::Start | At::Closed, b'"') => At::Quoted,
                 (_, b',' | b'\n' | b'\r') => At::Start,
+                (At::Closed, b' ' | b'\t') => At::Closed,
                 (At::Closed, _) => {
                     self.is_broken = true;
                     At::Plain

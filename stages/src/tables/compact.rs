@@ -61,12 +61,6 @@ pub async fn compact(tables: &RunTables, rows: usize) -> Result<Compacted, Table
         superseded: 0,
         halves: 0,
     };
-    for group in groups(&sizes, rows) {
-        compacted.after -= group.len();
-        compacted.superseded += group.iter().map(|name| sizes[name].superseded).sum::<usize>();
-        merge(tables, &group, &published).await?;
-        compacted.after += 1;
-    }
     for name in &listing.halves {
         if is_superseded(tables, name, &published).await? {
             tables.folder::<CaseRow>().join(name).delete().await?;
@@ -74,10 +68,16 @@ pub async fn compact(tables: &RunTables, rows: usize) -> Result<Compacted, Table
             compacted.halves += 1;
         }
     }
+    for group in groups(&sizes, rows) {
+        compacted.after -= group.len();
+        compacted.superseded += group.iter().map(|name| sizes[name].superseded).sum::<usize>();
+        merge(tables, &group, &published).await?;
+        compacted.after += 1;
+    }
     Ok(compacted)
 }
 
-/// Whether every case of a part has been done again since.
+/// Whether every case of a part has rows of the same attempt, or of a later one, in parts that count.
 async fn is_superseded(tables: &RunTables, name: &str, published: &Published) -> Result<bool, TablesError> {
     for batch in tables
         .read::<CaseRow>(name, Some(&["case_id", "attempt"]))
@@ -88,7 +88,7 @@ async fn is_superseded(tables: &RunTables, name: &str, published: &Published) ->
         let mut rows = ids.iter().zip(attempts.values());
         let is_later = |(id, attempt): (Option<&str>, &u32)| {
             let last = published.last(fingerprint(&id.unwrap_or_default().to_ascii_lowercase()));
-            last.is_some_and(|last| last.attempt > *attempt)
+            last.is_some_and(|last| last.attempt >= *attempt)
         };
         if !rows.all(is_later) {
             return Ok(false);
@@ -146,14 +146,15 @@ async fn merge(
     };
     let text = serde_json::to_vec(&marker).map_err(|_| TablesError::Foreign)?;
     tables.marker(&key).create(Bytes::from(text)).await?;
-    tables
-        .folder::<VertebraRow>()
-        .join(&part)
-        .create(vertebrae)
-        .await?;
-    tables.folder::<CaseRow>().join(&part).create(cases).await?;
+    let (vertebrae_place, cases_place) = (
+        tables.folder::<VertebraRow>().join(&part),
+        tables.folder::<CaseRow>().join(&part),
+    );
+    if !(vertebrae_place.create(vertebrae).await? && cases_place.create(cases).await?) {
+        return Err(TablesError::Taken);
+    }
     // before anything goes: a start that took this process for dead may have cleared what it held for an orphan
-    if !exists(&tables.folder::<VertebraRow>().join(&part)).await? {
+    if !exists(&vertebrae_place).await? {
         return Err(TablesError::Taken);
     }
     for name in names {

@@ -80,6 +80,19 @@ impl Published {
         self.last.extract_if(is_meant).collect()
     }
 
+    /// Forgets cases whose last attempt is one of these rows, which have lost their vertebrae: they are done again.
+    fn forget_earlier(&mut self, batch: &RecordBatch) -> Result<(), TablesError> {
+        let (ids, attempts) = (texts(batch, "case_id")?, counts(batch, "attempt")?);
+        for (id, attempt) in ids.iter().zip(attempts.values()) {
+            let case = fingerprint(&id.unwrap_or_default().to_ascii_lowercase());
+            self.highest = self.highest.max(*attempt);
+            if self.last(case).is_some_and(|last| last.attempt < *attempt) {
+                self.last.remove(&case);
+            }
+        }
+        Ok(())
+    }
+
     fn see(&mut self, case: u128, last: Last) {
         self.highest = self.highest.max(last.attempt);
         let known = self.last.entry(case).or_insert(last);
@@ -145,6 +158,11 @@ impl RunTables {
         while let Some(reader) = readers.try_next().await? {
             for batch in reader {
                 published.add(&batch?)?;
+            }
+        }
+        for name in &listing.halves {
+            for batch in self.read::<CaseRow>(name, Some(COLUMNS)).await? {
+                published.forget_earlier(&batch?)?;
             }
         }
         Ok(published)

@@ -40,6 +40,8 @@ pub enum Problem {
         /// Rows of the table vertebrae.
         found: usize,
     },
+    /// So many rows of the table vertebrae belong to no attempt at a case that table cases tells of.
+    Strays(usize),
     /// A file that is not there.
     NoFile(String),
     /// A file with other bytes than were written.
@@ -103,6 +105,12 @@ impl fmt::Display for Problem {
                 f,
                 "case {case_id}: expected {expected} rows in vertebrae, found {found}"
             ),
+            Self::Strays(count) => {
+                write!(
+                    f,
+                    "expected rows of vertebrae to belong to rows of cases, found {count} that do not"
+                )
+            }
             Self::NoFile(name) => write!(f, "{name}: expected this file, found none"),
             Self::Changed(name) => write!(
                 f,
@@ -114,7 +122,7 @@ impl fmt::Display for Problem {
             ),
             Self::Half(name) => write!(
                 f,
-                "{name}: expected a part of both tables, found cases alone; the next start does them again, compact deletes it"
+                "{name}: expected a part of both tables, found cases alone; the next start does them again, and then compact deletes it"
             ),
         }
     }
@@ -184,6 +192,8 @@ async fn count_rows(
             }
         }
     }
+    let vertebrae_rows: usize = found.values().map(|rows| rows.vertebrae).sum();
+    let mut told_of = 0;
     for name in &listing.parts {
         let columns: &[&str] = &["case_id", "attempt", "vertebrae"];
         for batch in tables.read::<CaseRow>(name, Some(columns)).await? {
@@ -193,6 +203,9 @@ async fn count_rows(
                 verified.rows += 1;
                 let rows = found.entry(row).or_default();
                 rows.cases += 1;
+                if rows.cases == 1 {
+                    told_of += rows.vertebrae;
+                }
                 let case_id = || ids.value(index).to_owned();
                 if rows.cases == 2 {
                     verified.tell(Problem::Repeated(case_id()));
@@ -216,6 +229,9 @@ async fn count_rows(
                 }
             }
         }
+    }
+    if told_of < vertebrae_rows {
+        verified.tell(Problem::Strays(vertebrae_rows - told_of));
     }
     Ok(())
 }
