@@ -235,7 +235,7 @@ impl Worker {
             let jobs = self.gather(first);
             let went_on = {
                 let _busy = self.clock.start(jobs.len());
-                self.work(&mut chain, jobs)
+                self.work(&mut chain, jobs, false)
             };
             if !went_on {
                 tracing::error!(device = %self.device, "a model worker could not be built anew and has gone");
@@ -258,8 +258,9 @@ impl Worker {
         jobs
     }
 
-    /// Answers every job; returns whether the worker can go on.
-    fn work(&self, chain: &mut Chain, jobs: Vec<Job>) -> bool {
+    /// Answers every job; returns whether the worker can go on. After a panic each job is tried once more, alone, by a
+    /// chain built anew: it is the vertebra's only if it comes again.
+    fn work(&self, chain: &mut Chain, jobs: Vec<Job>, has_panicked: bool) -> bool {
         let count = jobs.len();
         let (requests, replies): (Vec<_>, Vec<_>) = jobs
             .into_iter()
@@ -286,30 +287,28 @@ impl Worker {
                 } else {
                     1
                 };
-                self.in_pieces(chain, regroup(patches, seeds, replies), size)
+                self.in_pieces(chain, regroup(patches, seeds, replies), size, has_panicked)
             }
             Attempt::Panicked => {
                 match (self.open)(&self.device) {
                     Ok(anew) => *chain = anew,
                     Err(_) => return false,
                 }
-                if count == 1 {
-                    answer(
-                        replies,
-                        Fault::bug("model_panicked", "the model panicked on this vertebra"),
-                    );
+                if count == 1 && has_panicked {
+                    let message = "the model panicked on this vertebra, and again when it was tried alone";
+                    answer(replies, Fault::bug("model_panicked", message));
                     return true;
                 }
-                self.in_pieces(chain, regroup(patches, seeds, replies), 1)
+                self.in_pieces(chain, regroup(patches, seeds, replies), 1, true)
             }
         }
     }
 
-    fn in_pieces(&self, chain: &mut Chain, jobs: Vec<Job>, size: usize) -> bool {
+    fn in_pieces(&self, chain: &mut Chain, jobs: Vec<Job>, size: usize, has_panicked: bool) -> bool {
         let mut rest = jobs;
         while !rest.is_empty() {
             let later = rest.split_off(size.min(rest.len()));
-            if !self.work(chain, rest) {
+            if !self.work(chain, rest, has_panicked) {
                 return false;
             }
             rest = later;
