@@ -81,8 +81,8 @@ enum Verb {
 }
 
 /// Lets glibc's allocator keep two arenas. Of its own accord it keeps eight a core: volumes are taken in one thread and
-/// freed in another, what is freed in one arena is lost to the others, and a run of 10 000 cases grew by 39 %; with two
-/// arenas it is flat, and no slower.
+/// freed in another, what is freed in one arena is lost to the others, and peak memory grew by 39 % from 1,000 to 10,000
+/// cases; with two arenas it grows by a tenth over the first 3,000 and then stays, at the same speed.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "mallopt has no safe wrapper")]
 fn keep_few_arenas() {
