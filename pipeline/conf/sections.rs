@@ -1,0 +1,164 @@
+//! The sections of the configuration that are the pipeline's own; every other stands beside the code that it rules.
+
+use std::num::NonZeroUsize;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use toml::Value;
+
+/// Section `[run]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunConf {
+    /// Manifest of the cohort: path or URL of a `.csv`, `.jsonl` or `.parquet`.
+    pub manifest: String,
+    /// Prefix for tables/, volumes/ and runs/: path or URL.
+    pub output: String,
+    /// Name of the run; "auto" follows from manifest, output, model, crop, labels, seed and what is measured.
+    pub id: String,
+    /// Every random number follows from it.
+    pub seed: u64,
+    /// Most bytes that volumes take while they are read, all cases in hand together. A case takes its share before it is
+    /// fetched; one object or volume larger than all of it is refused.
+    pub memory: ByteSize,
+    /// Share of failed cases above which the run gives up, looked at from 50 outcomes on.
+    pub max_failed: f64,
+    /// Longest time for the cases in hand after a stop signal, in s; cases not done by then stay for the next start.
+    pub stop_s: u64,
+}
+
+impl Default for RunConf {
+    fn default() -> Self {
+        Self {
+            manifest: String::new(),
+            output: String::new(),
+            id: "auto".to_owned(),
+            seed: 0,
+            memory: ByteSize::gib(8),
+            max_failed: 0.5,
+            stop_s: 60,
+        }
+    }
+}
+
+/// Section `[widths]`: cases that a stage works on at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Widths {
+    /// Waits for the store.
+    pub weigh: Width,
+    /// Waits for the store.
+    pub fetch: Width,
+    /// Unpacks: one core each.
+    pub decode: Width,
+    /// Resamples: shares the cores.
+    pub crop: Width,
+    /// Waits for the pool.
+    pub reconstruct: Width,
+    /// Measures: shares the cores.
+    pub evaluate: Width,
+    /// Packs and waits for the store.
+    pub write: Width,
+}
+
+/// Section `[timeouts]`: longest time of one case in a stage, in s; 0 for no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// Looking at its objects.
+    pub weigh: u64,
+    /// Reading them; waiting for memory does not count.
+    pub fetch: u64,
+    /// Unpacking them.
+    pub decode: u64,
+    /// Cutting vertebrae out.
+    pub crop: u64,
+    /// Restoring them all, waiting for a model worker included.
+    pub reconstruct: u64,
+    /// Measuring them.
+    pub evaluate: u64,
+    /// Packing and putting its volumes.
+    pub write: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            weigh: 900,
+            fetch: 3600,
+            decode: 600,
+            crop: 600,
+            reconstruct: 3600,
+            evaluate: 900,
+            write: 3600,
+        }
+    }
+}
+
+/// Section `[watch]`: how a run is seen from outside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WatchConf {
+    /// Time between two progress lines where there is no terminal, in s.
+    pub line_s: u64,
+    /// Time without a case that begins or ends in any stage, in s, after which a warning names the stage.
+    pub quiet_s: u64,
+    /// Address of the page of metrics that Prometheus reads, `127.0.0.1:9464`; empty for none.
+    pub metrics: String,
+}
+
+impl Default for WatchConf {
+    fn default() -> Self {
+        Self {
+            line_s: 10,
+            quiet_s: 300,
+            metrics: String::new(),
+        }
+    }
+}
+
+/// A number, or "auto".
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Width {
+    /// What suits the machine and the pool.
+    #[default]
+    Auto,
+    /// That many.
+    Fixed(NonZeroUsize),
+}
+
+impl Width {
+    /// Returns the width, `auto` where it is left open.
+    pub fn or(self, auto: usize) -> NonZeroUsize {
+        match self {
+            Self::Auto => NonZeroUsize::new(auto).unwrap_or(NonZeroUsize::MIN),
+            Self::Fixed(width) => width,
+        }
+    }
+}
+
+impl Serialize for Width {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Fixed(width) => width.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Width {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let number = value
+            .as_integer()
+            .and_then(|number| usize::try_from(number).ok())
+            .and_then(NonZeroUsize::new);
+        match (value.as_str(), number) {
+            (Some("auto"), _) => Ok(Self::Auto),
+            (_, Some(width)) => Ok(Self::Fixed(width)),
+            _ => Err(serde::de::Error::custom(format!(
+                "expected \"auto\" or a number from 1, found {value}"
+            ))),
+        }
+    }
+}
