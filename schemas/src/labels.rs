@@ -26,7 +26,24 @@ pub enum LabelScheme {
     Binary(Level),
     /// A prefix with one mask a class: `vertebrae_L3.nii.gz`, … (TotalSegmentator's folders).
     Classes,
+    /// A DICOM segmentation whose segments say by SNOMED CT code what they are.
+    Snomed,
 }
+
+/// A concept of SNOMED CT: code and meaning.
+pub type Concept = (&'static str, &'static str);
+
+/// SNOMED CT's code and DICOM's meaning of each level (PS3.16 CID 7603 and those of TotalSegmentator's table).
+pub const SNOMED: [(Level, Concept); 5] = [
+    (Level::L1, ("66794005", "L1 vertebra")),
+    (Level::L2, ("14293000", "L2 vertebra")),
+    (Level::L3, ("36470004", "L3 vertebra")),
+    (Level::L4, ("11994002", "L4 vertebra")),
+    (Level::L5, ("49668003", "L5 vertebra")),
+];
+
+/// What stands for a level without a code of its own (L6), beside its name.
+pub const SNOMED_VERTEBRA: Concept = ("51282000", "Vertebra");
 
 /// Name and lumbar labels of a built-in scheme.
 pub const BUILT_IN: [(&str, &[(u16, Level)]); 6] = {
@@ -62,8 +79,11 @@ pub const BINARY_PREFIX: &str = "binary:";
 /// Name of the scheme of one mask a class.
 pub const CLASSES: &str = "classes";
 
+/// Name of the scheme of segments with codes.
+pub const SNOMED_CODES: &str = "snomed";
+
 impl LabelScheme {
-    /// Returns the scheme of that name: a site's own table, a built-in one, `binary:<level>` or `classes`.
+    /// Returns the scheme of that name: a site's own table, a built-in one, `binary:<level>`, `classes` or `snomed`.
     ///
     /// # Errors
     /// A message that lists the known names.
@@ -94,10 +114,13 @@ impl LabelScheme {
         if name == CLASSES {
             return Ok(Self::Classes);
         }
+        if name == SNOMED_CODES {
+            return Ok(Self::Snomed);
+        }
         let known: Vec<&str> = BUILT_IN.iter().map(|(known, _)| *known).collect();
         let tables: Vec<&str> = own.keys().map(String::as_str).collect();
         Err(format!(
-            "expected a label scheme ({}, binary:<level>, {CLASSES}, or a [labels.NAME] table: {}), found another name",
+            "expected a label scheme ({}, binary:<level>, {CLASSES}, {SNOMED_CODES}, or a [labels.NAME] table: {}), found another name",
             known.join(", "),
             if tables.is_empty() {
                 "none configured".to_owned()
@@ -109,12 +132,12 @@ impl LabelScheme {
 
     /// Returns label → level as the decoded label map holds them.
     ///
-    /// Masks of one class a file are merged into one map under VerSe's numbers.
+    /// Masks of one class a file, and segments with codes, are merged into one map under VerSe's numbers.
     pub fn table(&self) -> LabelTable {
         match self {
             Self::Table { table, .. } => table.clone(),
             Self::Binary(level) => LabelTable::from([(1, *level)]),
-            Self::Classes => BUILT_IN[0].1.iter().copied().collect(),
+            Self::Classes | Self::Snomed => BUILT_IN[0].1.iter().copied().collect(),
         }
     }
 }
@@ -125,6 +148,7 @@ impl fmt::Display for LabelScheme {
             Self::Table { name, .. } => f.write_str(name),
             Self::Binary(level) => write!(f, "{BINARY_PREFIX}{level}"),
             Self::Classes => f.write_str(CLASSES),
+            Self::Snomed => f.write_str(SNOMED_CODES),
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod compare;
 pub mod cpu;
 pub mod crop;
 pub mod decode;
+pub mod dicom;
 pub mod evaluate;
 pub mod fetch;
 pub mod gather;

@@ -3,6 +3,7 @@
 use schemas::Fault;
 
 use super::source::Source;
+use crate::dicom::object::{MAGIC, PREAMBLE};
 
 /// Bytes that [`Format::of`] wants to see: a NIfTI-2 header, the longest.
 const HEAD: usize = 540;
@@ -10,15 +11,23 @@ const HEAD: usize = 540;
 /// Formats that are read. A new one gets a variant here and an arm in `label_map` and in `inspect`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
+    /// NIfTI, with or without gzip around it.
+    Nifti(Version),
+    /// DICOM: magic `DICM` at byte 128.
+    Dicom,
+}
+
+/// Version of NIfTI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
     /// NIfTI-1: magic `n+1` or `ni1` at byte 344.
-    Nifti1,
+    One,
     /// NIfTI-2: header size 540, magic `n+2` or `ni2` at byte 4.
-    Nifti2,
+    Two,
 }
 
 /// Formats that are known and not read: name, magic bytes and where they stand.
-const NOT_READ: [(&str, &[u8], usize); 5] = [
-    ("DICOM", b"DICM", 128),
+const NOT_READ: [(&str, &[u8], usize); 4] = [
     ("NRRD", b"NRRD", 0),
     ("HDF5 or MINC-2", b"\x89HDF", 0),
     ("MINC-1", b"CDF\x01", 0),
@@ -32,19 +41,23 @@ impl Format {
     /// Bytes of another format, of none that we know, or fewer than the header that they begin.
     pub fn of(head: &[u8]) -> Result<Self, Fault> {
         if is_at(head, b"n+1\0", 344) || is_at(head, b"ni1\0", 344) {
-            return Ok(Self::Nifti1);
+            return Ok(Self::Nifti(Version::One));
+        }
+        // any bytes may stand before it
+        if is_at(head, MAGIC, PREAMBLE - MAGIC.len()) {
+            return Ok(Self::Dicom);
         }
         let header_size = HeaderSize::of(head);
         let nifti2 = is_at(head, b"n+2\0", 4) || is_at(head, b"ni2\0", 4);
         match header_size {
             Some(HeaderSize::Nifti2) if head.len() < HEAD => return Err(cut(HEAD, head.len())),
-            Some(HeaderSize::Nifti2) if nifti2 => return Ok(Self::Nifti2),
+            Some(HeaderSize::Nifti2) if nifti2 => return Ok(Self::Nifti(Version::Two)),
             Some(HeaderSize::Nifti1) if head.len() < 348 => return Err(cut(348, head.len())),
             // where NIfTI-1 has its magic, Analyze has a number that nobody fills in
             Some(HeaderSize::Nifti1) if is_at(head, &[0; 4], 344) => {
                 return Err(Fault::unsuitable(
                     "unsupported_format",
-                    "expected NIfTI, found Analyze 7.5, whose left and right nothing tells apart",
+                    "expected NIfTI or DICOM, found Analyze 7.5, whose left and right nothing tells apart",
                 ));
             }
             _ => {}
@@ -52,28 +65,29 @@ impl Format {
         if head.is_empty() {
             return Err(Fault::unreadable(
                 "truncated",
-                "expected NIfTI, found no bytes at all",
+                "expected NIfTI or DICOM, found no bytes at all",
             ));
         }
         for (name, magic, position) in NOT_READ {
             if is_at(head, magic, position) {
                 return Err(Fault::unsuitable(
                     "unsupported_format",
-                    format!("expected NIfTI, found {name}"),
+                    format!("expected NIfTI or DICOM, found {name}"),
                 ));
             }
         }
         Err(Fault::unreadable(
             "not_nifti",
-            "expected the magic of NIfTI-1 or NIfTI-2, found neither",
+            "expected the magic of NIfTI-1, NIfTI-2 or DICOM, found none of them",
         ))
     }
 
     /// Returns the name for people.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Nifti1 => "NIfTI-1",
-            Self::Nifti2 => "NIfTI-2",
+            Self::Nifti(Version::One) => "NIfTI-1",
+            Self::Nifti(Version::Two) => "NIfTI-2",
+            Self::Dicom => "DICOM",
         }
     }
 }
@@ -135,12 +149,13 @@ mod tests {
     fn other_formats_are_named_and_noise_is_not_nifti() {
         let mut dicom = vec![0; 200];
         dicom[128..132].copy_from_slice(b"DICM");
-        let fault = Format::of(&dicom).expect_err("DICOM");
+        assert_eq!(Format::of(&dicom), Ok(Format::Dicom));
+        let fault = Format::of(b"NRRD0004\n").expect_err("NRRD");
         assert_eq!(
             (fault.kind, fault.reason),
             (FaultKind::Unsuitable, "unsupported_format")
         );
-        assert!(fault.message.contains("DICOM"), "{}", fault.message);
+        assert!(fault.message.contains("NRRD"), "{}", fault.message);
 
         let fault = Format::of(b"sub-01,mask.nii.gz\n").expect_err("text");
         assert_eq!((fault.kind, fault.reason), (FaultKind::Unreadable, "not_nifti"));
@@ -151,7 +166,7 @@ mod tests {
         let mut first = vec![0; 348];
         first[..4].copy_from_slice(&348_u32.to_be_bytes());
         first[344..].copy_from_slice(b"n+1\0");
-        assert_eq!(Format::of(&first), Ok(Format::Nifti1));
+        assert_eq!(Format::of(&first), Ok(Format::Nifti(Version::One)));
         assert_eq!(Format::of(&first[..347]).expect_err("cut").reason, "truncated");
         first[344] = b'N';
         assert_eq!(Format::of(&first).expect_err("wrong magic").reason, "not_nifti");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use ::nifti::Endianness;
+use bytes::Bytes;
 use schemas::{Fault, LabelScheme, Level};
 use serde::Serialize;
 
@@ -11,6 +12,7 @@ use super::format::{self, Format};
 use super::nifti::{self, NiftiFile, Voxel, each};
 use super::orientation::orientation;
 use super::{DecodeConf, labels, source};
+use crate::dicom::inspect::DicomInspection;
 
 /// Most distinct values that are still taken for labels and counted.
 const LABELS_MOST: usize = 300;
@@ -98,15 +100,39 @@ impl From<Fault> for Refusal {
 /// # Errors
 /// The file cannot be read at all. One that can be read and yet not be a mask says so in `refused_as_mask`.
 pub fn inspect(
-    bytes: &[u8],
+    bytes: &Bytes,
     pair: Option<&[u8]>,
     scheme: Option<&LabelScheme>,
     conf: &DecodeConf,
-) -> Result<Inspection, Fault> {
+) -> Result<Inspected, Fault> {
     match Format::of(&format::head(bytes)?)? {
-        Format::Nifti1 | Format::Nifti2 => {
+        Format::Nifti(_) => {
             let file = nifti::read(bytes, pair, conf.max_bytes)?;
-            Ok(of_nifti(file, source::is_gzip(bytes), scheme))
+            Ok(Inspected::Nifti(of_nifti(file, source::is_gzip(bytes), scheme)))
+        }
+        Format::Dicom => {
+            let object = super::dicom_object(bytes, conf.max_bytes)?;
+            let seen = DicomInspection::of(&object, scheme, conf.max_bytes);
+            Ok(Inspected::Dicom(Box::new(seen)))
+        }
+    }
+}
+
+/// What is seen in a file of either format.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Inspected {
+    /// NIfTI.
+    Nifti(Inspection),
+    /// DICOM.
+    Dicom(Box<DicomInspection>),
+}
+
+impl fmt::Display for Inspected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nifti(seen) => seen.fmt(f),
+            Self::Dicom(seen) => seen.fmt(f),
         }
     }
 }
@@ -121,7 +147,7 @@ fn of_nifti(file: NiftiFile, gzip: bool, scheme: Option<&LabelScheme>) -> Inspec
         }),
     }
     Inspection {
-        format: header.format.as_str(),
+        format: Format::Nifti(header.version).as_str(),
         gzip,
         pair: !header.single_file,
         endian: match header.endianness {

@@ -18,14 +18,18 @@ mod hostile;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use bytes::Bytes;
 use schemas::payload::{FetchedMask, FetchedObject, Labelled};
 use schemas::{Decoded, Fault, Fetched, LabelMap, LabelScheme, LabelTable, Level};
 use serde::{Deserialize, Serialize};
 
+use crate::dicom::object::{MAGIC, PREAMBLE};
+use crate::dicom::pixels::Layout;
+use crate::dicom::{Head, Object, seg};
 use crate::stage::{Stage, blocking};
 
 pub use format::Format;
-pub use inspect::{Inspection, LabelCount, inspect};
+pub use inspect::{Inspected, Inspection, LabelCount, Refusal, inspect};
 
 /// What a volume may cost; comes from `run.memory`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,15 +89,44 @@ pub fn decode(fetched: &Fetched, conf: &DecodeConf) -> Result<Decoded, Fault> {
 /// Another format, broken bytes, too large a volume, a volume that has not three axes, values that are no
 /// labels.
 pub fn label_map(bytes: &[u8], pair: Option<&[u8]>, max_bytes: u64) -> Result<LabelMap, Fault> {
+    read_label_map(&Bytes::copy_from_slice(bytes), pair, None, max_bytes)
+}
+
+/// Reads a label map; segments of a DICOM object that `scheme` names by code get the labels of their levels.
+fn read_label_map(
+    bytes: &Bytes,
+    pair: Option<&[u8]>,
+    scheme: Option<&LabelScheme>,
+    max_bytes: u64,
+) -> Result<LabelMap, Fault> {
     match Format::of(&format::head(bytes)?)? {
-        Format::Nifti1 | Format::Nifti2 => labels::from_nifti(bytes, pair, max_bytes),
+        Format::Nifti(_) if scheme == Some(&LabelScheme::Snomed) => Err(Fault::unsuitable(
+            "no_codes",
+            "expected a DICOM SEG for label scheme snomed, found NIfTI, which has no codes",
+        )),
+        Format::Nifti(_) => labels::from_nifti(bytes, pair, max_bytes),
+        Format::Dicom => seg::label_map(&dicom_object(bytes, max_bytes)?, scheme, max_bytes),
     }
+}
+
+fn dicom_object(bytes: &Bytes, max_bytes: u64) -> Result<Object, Fault> {
+    if source::is_gzip(bytes) {
+        let message = "expected a DICOM object as it is, found one packed with gzip";
+        return Err(Fault::unsuitable("unsupported_format", message));
+    }
+    Object::read(bytes, max_bytes)
 }
 
 /// Returns the most bytes that decoding a label map holds at once, by the beginning of its header; `voxels` begins the
 /// object of `size` bytes that the voxels lie in. What is no header will hold nothing; what may yet become one, behind
 /// many empty gzip members, may hold all that there can be.
 pub fn bytes_to_decode(header: &[u8], voxels: &[u8], size: u64) -> u64 {
+    if header
+        .get(..PREAMBLE)
+        .is_some_and(|preamble| preamble.ends_with(MAGIC))
+    {
+        return dicom_bytes(header, size);
+    }
     // at most two bytes of labels for one that is stored: a header may promise more than there can be
     let most = source::most_bytes_of(voxels, size).saturating_mul(3);
     match nifti::Header::read(header) {
@@ -103,11 +136,39 @@ pub fn bytes_to_decode(header: &[u8], voxels: &[u8], size: u64) -> u64 {
     }
 }
 
+/// Returns the most bytes that the label map of a segmentation takes, with a frame at a time beside it. Of a header that
+/// goes on behind its beginning the frames' positions are not known, and each may be a slice of its own.
+fn dicom_bytes(beginning: &[u8], size: u64) -> u64 {
+    let Ok(head) = Head::read(&Bytes::copy_from_slice(beginning)) else {
+        return 0;
+    };
+    let inflated = if head.is_deflated() {
+        source::most_bytes_of(&source::GZIP_MAGIC, size)
+    } else {
+        0
+    };
+    let Ok(layout) = Layout::of(&head.header) else {
+        return inflated;
+    };
+    let frame = layout.frame_samples() as u64;
+    let slices = match seg::Header::of(&head.header) {
+        Ok(header) => header.grid.slices,
+        Err(_) if head.is_whole => return inflated,
+        Err(_) => layout.frames,
+    };
+    let labels = frame
+        .saturating_mul(slices as u64)
+        .saturating_mul(size_of::<u16>() as u64);
+    labels
+        .saturating_add(frame.saturating_mul(8))
+        .saturating_add(inflated)
+}
+
 fn labelled(mask: &FetchedMask, conf: &DecodeConf) -> Result<Labelled, Fault> {
     let map = match &mask.scheme {
-        LabelScheme::Table { .. } => whole(&mask.objects, conf)?,
+        LabelScheme::Table { .. } | LabelScheme::Snomed => whole(mask, conf)?,
         LabelScheme::Binary(_) => {
-            let mut map = whole(&mask.objects, conf)?;
+            let mut map = whole(mask, conf)?;
             labels::binarise(&mut map, 1);
             map
         }
@@ -119,12 +180,12 @@ fn labelled(mask: &FetchedMask, conf: &DecodeConf) -> Result<Labelled, Fault> {
     })
 }
 
-fn whole(objects: &[FetchedObject], conf: &DecodeConf) -> Result<LabelMap, Fault> {
-    let [object] = objects else {
-        let message = format!("expected one object for a label map, got {}", objects.len());
+fn whole(mask: &FetchedMask, conf: &DecodeConf) -> Result<LabelMap, Fault> {
+    let [object] = mask.objects.as_slice() else {
+        let message = format!("expected one object for a label map, got {}", mask.objects.len());
         return Err(Fault::bug("objects", message));
     };
-    of_object(object, conf)
+    of_object(object, Some(&mask.scheme), conf)
 }
 
 /// Merges masks of one level each, from the head down, whatever the order they were fetched in.
@@ -147,7 +208,7 @@ fn classes(objects: &[FetchedObject], table: &LabelTable, conf: &DecodeConf) -> 
 
     let mut merged = labels::Merged::default();
     for (level, object) in by_level {
-        let added = of_object(object, conf).and_then(|mask| merged.add(level, mask, table));
+        let added = of_object(object, None, conf).and_then(|mask| merged.add(level, mask, table));
         added.map_err(|fault| fault.about(level.as_str()))?;
     }
     let nothing = || {
@@ -159,8 +220,12 @@ fn classes(objects: &[FetchedObject], table: &LabelTable, conf: &DecodeConf) -> 
     merged.finish().ok_or_else(nothing)
 }
 
-fn of_object(object: &FetchedObject, conf: &DecodeConf) -> Result<LabelMap, Fault> {
-    label_map(&object.bytes, object.pair.as_deref(), conf.max_bytes)
+fn of_object(
+    object: &FetchedObject,
+    scheme: Option<&LabelScheme>,
+    conf: &DecodeConf,
+) -> Result<LabelMap, Fault> {
+    read_label_map(&object.bytes, object.pair.as_deref(), scheme, conf.max_bytes)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use flate2::bufread::GzDecoder;
 use schemas::Fault;
 
 /// First bytes of a gzip member: magic, then method 8, the only one there is (RFC 1952, 2.3.1).
-const GZIP_MAGIC: [u8; 3] = [0x1f, 0x8b, 0x08];
+pub(super) const GZIP_MAGIC: [u8; 3] = [0x1f, 0x8b, 0x08];
 
 /// Most bytes that one byte of deflate can stand for: a match of 258 bytes costs at least two bits.
 const DEFLATE_MOST: u64 = 258 * 8 / 2;

@@ -8,7 +8,7 @@
 use schemas::{Affine, Fault};
 
 use super::fields::Fields;
-use crate::decode::format::Format;
+use crate::decode::format::Version;
 
 /// Which fields of the header an affine comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,9 +96,9 @@ fn sform(fields: &Fields) -> Affine {
 fn qform(fields: &Fields) -> Result<Affine, Fault> {
     let [b, c, d] = fields.quatern;
     let rest = 1.0 - (b * b + c * c + d * d);
-    let rounding = match fields.format {
-        Format::Nifti1 => f64::from(f32::EPSILON) * 3.0,
-        Format::Nifti2 => f64::EPSILON * 3.0,
+    let rounding = match fields.version {
+        Version::One => f64::from(f32::EPSILON) * 3.0,
+        Version::Two => f64::EPSILON * 3.0,
     };
     if rest <= -rounding {
         let message = format!(

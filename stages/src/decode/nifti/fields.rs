@@ -3,11 +3,11 @@
 use ::nifti::{DataElement, Endianness, NiftiHeader};
 use schemas::Fault;
 
-use crate::decode::format::Format;
+use crate::decode::format::Version;
 
 /// The fields that matter, in the types of NIfTI-2, which hold those of NIfTI-1 exactly.
 pub(super) struct Fields {
-    pub(super) format: Format,
+    pub(super) version: Version,
     pub(super) endianness: Endianness,
     pub(super) magic: [u8; 4],
     pub(super) dim: [i64; 8],
@@ -30,7 +30,7 @@ impl Fields {
         let header = NiftiHeader::from_reader(head)
             .map_err(|_| Fault::unreadable("bad_header", "expected a NIfTI-1 header, found a damaged one"))?;
         Ok(Self {
-            format: Format::Nifti1,
+            version: Version::One,
             endianness: header.endianness,
             magic: header.magic,
             // the crate reads `dim` unsigned; the format has it signed
@@ -63,7 +63,7 @@ impl Fields {
             return Err(Fault::unreadable("bad_header", message));
         }
         Ok(Self {
-            format: Format::Nifti2,
+            version: Version::Two,
             endianness,
             magic: head.array(4)?,
             datatype: head.at(12)?,

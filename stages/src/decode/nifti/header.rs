@@ -5,13 +5,13 @@ use schemas::{Affine, Fault};
 
 use super::affine::{self, AffineSource};
 use super::fields::Fields;
-use crate::decode::format::{self, Format};
+use crate::decode::format::{self, Format, Version};
 
 /// The facts of a header that has passed every check.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Header {
     /// NIfTI-1 or NIfTI-2.
-    pub format: Format,
+    pub version: Version,
     /// Whether header and voxels stand in one file (`n+1`, `n+2`) or in a pair (`ni1`, `ni2`).
     pub single_file: bool,
     /// Byte order of header and voxels.
@@ -56,8 +56,9 @@ impl Header {
     pub fn read(bytes: &[u8]) -> Result<Self, Fault> {
         let head = format::head(bytes)?;
         let fields = match Format::of(&head)? {
-            Format::Nifti1 => Fields::nifti1(&head)?,
-            Format::Nifti2 => Fields::nifti2(&head)?,
+            Format::Nifti(Version::One) => Fields::nifti1(&head)?,
+            Format::Nifti(Version::Two) => Fields::nifti2(&head)?,
+            Format::Dicom => return Err(Fault::unreadable("not_nifti", "expected NIfTI, found DICOM")),
         };
         Self::judge(&fields)
     }
@@ -70,7 +71,7 @@ impl Header {
         let scaling = scaling(fields.scl_slope, fields.scl_inter)?;
         let (affine, affine_source) = affine::best(fields)?;
         Ok(Self {
-            format: fields.format,
+            version: fields.version,
             single_file,
             endianness: fields.endianness,
             forms_apart_mm: affine::forms_apart_mm(fields, &shape),
@@ -215,10 +216,10 @@ fn shape(dim: &[i64; 8], voxel_bytes: usize) -> Result<Vec<usize>, Fault> {
 fn offset(fields: &Fields, single_file: bool) -> Result<u64, Fault> {
     // header and the four bytes of the extension flag; 0 in a single file means 0, 348 or 352 to different
     // readers
-    let least = match (single_file, fields.format) {
+    let least = match (single_file, fields.version) {
         (false, _) => 0.0,
-        (true, Format::Nifti1) => 352.0,
-        (true, Format::Nifti2) => 544.0,
+        (true, Version::One) => 352.0,
+        (true, Version::Two) => 544.0,
     };
     let found = fields.vox_offset;
     // up to 2⁵³ every whole number has its own f64

@@ -1,0 +1,272 @@
+//! One DICOM object: preamble, file meta information, data set, and where its pixels lie.
+
+use std::io::Read as _;
+
+use bytes::Bytes;
+use dicom_core::VR;
+use dicom_dictionary_std::{tags, uids};
+use dicom_encoding::Endianness;
+use dicom_encoding::transfer_syntax::{TransferSyntax, TransferSyntaxIndex as _};
+use dicom_object::FileMetaTable;
+use dicom_transfer_syntax_registry::{TransferSyntaxRegistry, entries};
+use flate2::bufread::DeflateDecoder;
+use schemas::Fault;
+
+use super::data_set::{self, DataSet, End};
+
+/// Length of the preamble and its magic (PS3.10 section 7.1).
+pub const PREAMBLE: usize = 132;
+
+/// Magic at byte 128.
+pub const MAGIC: &[u8] = b"DICM";
+
+/// Longest beginning of an object that is looked at for its header, in bytes: functional groups of thousands of frames.
+pub const HEADER_MOST: u64 = 64 << 20;
+
+/// A DICOM object in memory.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// UID of the transfer syntax.
+    pub transfer_syntax: String,
+    /// Whether native pixels are big endian.
+    pub is_big_endian: bool,
+    /// Elements up to the pixel data.
+    pub header: DataSet,
+    /// Its pixels.
+    pub pixels: PixelBytes,
+}
+
+/// Where the pixels of an object lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PixelBytes {
+    /// No pixel data at all.
+    None,
+    /// Of all frames, one after another.
+    Native {
+        /// Whether they are Float or Double Float Pixel Data (7FE0,0008 and 0009).
+        is_float: bool,
+        /// Whether they are 16-bit words (OW), of which a big-endian object swaps the bytes.
+        is_words: bool,
+        /// The bytes that are there.
+        bytes: Bytes,
+        /// Bytes that the header promises.
+        promised: u32,
+    },
+    /// Compressed, frame by frame.
+    Encapsulated {
+        /// Where each frame begins, counted from the first fragment's item header; empty where the table is.
+        offsets: Vec<u64>,
+        /// The fragments, with their positions counted alike.
+        fragments: Vec<(u64, Bytes)>,
+    },
+}
+
+/// What the beginning of an object tells.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// UID of the transfer syntax.
+    pub transfer_syntax: String,
+    /// Elements up to the pixel data, or up to where the beginning ends.
+    pub header: DataSet,
+    /// Whether the beginning reaches to the pixel data, or to the object's end.
+    pub is_whole: bool,
+}
+
+impl Head {
+    /// Reads the header of an object from its first bytes.
+    ///
+    /// # Errors
+    /// No DICOM, a transfer syntax that is not known, or damage; not that the bytes end too early.
+    pub fn read(beginning: &Bytes) -> Result<Self, Fault> {
+        let Opened { syntax, uid, bytes } = open(beginning, HEADER_MOST)?;
+        let (header, end) = data_set::read(&bytes, syntax)?;
+        Ok(Self {
+            transfer_syntax: uid,
+            header,
+            is_whole: end != End::Cut,
+        })
+    }
+
+    /// Returns whether all behind the meta information is one deflate stream.
+    pub fn is_deflated(&self) -> bool {
+        self.transfer_syntax == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
+    }
+}
+
+impl Object {
+    /// Reads a whole object; a deflated one may inflate to at most `max_bytes`.
+    ///
+    /// # Errors
+    /// No DICOM, a transfer syntax that is not known, damage, or bytes that end too early.
+    pub fn read(object: &Bytes, max_bytes: u64) -> Result<Self, Fault> {
+        let Opened { syntax, uid, bytes } = open(object, max_bytes)?;
+        let (header, end) = data_set::read(&bytes, syntax)?;
+        let pixels = match end {
+            End::Whole => PixelBytes::None,
+            End::Cut => {
+                return Err(Fault::unreadable(
+                    "truncated",
+                    "expected a whole DICOM data set, found one that ends in the midst of an element",
+                ));
+            }
+            End::Pixels {
+                tag,
+                vr,
+                at,
+                length: Some(promised),
+            } => {
+                let rest = bytes.slice(at.min(bytes.len())..);
+                let there = rest.len().min(promised as usize);
+                PixelBytes::Native {
+                    is_float: tag != tags::PIXEL_DATA,
+                    is_words: vr != VR::OB,
+                    bytes: rest.slice(..there),
+                    promised,
+                }
+            }
+            End::Pixels { at, length: None, .. } => {
+                let (offsets, fragments) = fragments(&bytes, at)?;
+                let extended = extended_offsets(&header);
+                PixelBytes::Encapsulated {
+                    offsets: extended.unwrap_or(offsets),
+                    fragments,
+                }
+            }
+        };
+        Ok(Self {
+            transfer_syntax: uid,
+            is_big_endian: syntax.endianness() == Endianness::Big,
+            header,
+            pixels,
+        })
+    }
+}
+
+/// An object behind its meta information.
+struct Opened {
+    syntax: &'static TransferSyntax,
+    uid: String,
+    bytes: Bytes,
+}
+
+fn open(object: &Bytes, max_bytes: u64) -> Result<Opened, Fault> {
+    let magic = object.get(PREAMBLE - MAGIC.len()..PREAMBLE);
+    if magic != Some(MAGIC) {
+        return Err(Fault::unreadable(
+            "not_dicom",
+            "expected the preamble of a DICOM file with DICM at byte 128, found none",
+        ));
+    }
+    let mut behind_magic = object.slice(PREAMBLE - MAGIC.len()..);
+    let size = behind_magic.len();
+    let mut rest: &[u8] = &behind_magic;
+    let meta = FileMetaTable::from_reader(&mut rest).map_err(|_| {
+        Fault::unreadable(
+            "bad_meta",
+            "expected DICOM file meta information with group length and transfer syntax, found damage or a part of it",
+        )
+    })?;
+    let read = size - rest.len();
+    let bytes = behind_magic.split_off(read);
+
+    let uid = meta.transfer_syntax().to_owned();
+    if uid == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN || uid == uids::DEFLATED_IMAGE_FRAME_COMPRESSION {
+        let is_deflated = uid == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN;
+        let bytes = if is_deflated {
+            inflate(&bytes, max_bytes)?
+        } else {
+            bytes
+        };
+        return Ok(Opened {
+            syntax: explicit_little_endian(),
+            uid,
+            bytes,
+        });
+    }
+    let syntax = TransferSyntaxRegistry.get(&uid).ok_or_else(|| {
+        Fault::unsuitable(
+            "transfer_syntax",
+            "expected a transfer syntax of the standard, found the UID of none that is known",
+        )
+    })?;
+    Ok(Opened { syntax, uid, bytes })
+}
+
+fn explicit_little_endian() -> &'static TransferSyntax {
+    static SYNTAX: std::sync::OnceLock<TransferSyntax> = std::sync::OnceLock::new();
+    SYNTAX.get_or_init(|| entries::EXPLICIT_VR_LITTLE_ENDIAN.erased())
+}
+
+/// Unpacks a deflated data set (PS3.5 section A.5); what is cut stays cut.
+fn inflate(bytes: &[u8], max_bytes: u64) -> Result<Bytes, Fault> {
+    let mut plain = Vec::new();
+    let mut inflating = DeflateDecoder::new(bytes).take(max_bytes.saturating_add(1));
+    // damage shows as an end: what comes behind is missing, and the data set says so
+    let _ = inflating.read_to_end(&mut plain);
+    if plain.len() as u64 > max_bytes {
+        let message = format!("expected a deflated data set of at most {max_bytes} bytes, found more");
+        return Err(Fault::unsuitable("too_large", message));
+    }
+    Ok(plain.into())
+}
+
+/// An offset table, and fragments with where they lie.
+type Fragments = (Vec<u64>, Vec<(u64, Bytes)>);
+
+/// Reads the items of encapsulated pixel data (PS3.5 section A.4), which are little endian always.
+fn fragments(bytes: &Bytes, mut at: usize) -> Result<Fragments, Fault> {
+    const ITEM: [u8; 4] = [0xfe, 0xff, 0x00, 0xe0];
+    const END: [u8; 4] = [0xfe, 0xff, 0xdd, 0xe0];
+    let cut = || {
+        Fault::unreadable(
+            "truncated",
+            "expected fragments of pixel data up to their delimiter, found an end in the midst of them",
+        )
+    };
+    let mut offsets: Option<Vec<u64>> = None;
+    let mut found = Vec::new();
+    let mut begin = 0;
+    loop {
+        let header: &[u8; 8] = bytes.get(at..).and_then(<[u8]>::first_chunk).ok_or_else(cut)?;
+        let [a, b, c, d, length @ ..] = *header;
+        let length = u32::from_le_bytes(length) as usize;
+        at += header.len();
+        match [a, b, c, d] {
+            END => return Ok((offsets.unwrap_or_default(), found)),
+            ITEM => {}
+            _ => {
+                return Err(Fault::unreadable(
+                    "bad_fragments",
+                    "expected an item of encapsulated pixel data, found another tag",
+                ));
+            }
+        }
+        let end = at
+            .checked_add(length)
+            .filter(|end| *end <= bytes.len())
+            .ok_or_else(cut)?;
+        let value = bytes.slice(at..end);
+        if offsets.is_none() {
+            let entries = value.chunks_exact(4).filter_map(<[u8]>::first_chunk::<4>);
+            offsets = Some(
+                entries
+                    .map(|entry| u64::from(u32::from_le_bytes(*entry)))
+                    .collect(),
+            );
+            begin = end;
+        } else {
+            found.push(((at - 8 - begin) as u64, value));
+        }
+        at = end;
+    }
+}
+
+/// Returns the Extended Offset Table (7FE0,0001), for pixel data that four bytes cannot count.
+fn extended_offsets(header: &DataSet) -> Option<Vec<u64>> {
+    let data_set::Element::Value(_, value) = header.get(tags::EXTENDED_OFFSET_TABLE)? else {
+        return None;
+    };
+    let bytes = value.to_bytes();
+    let entries = bytes.chunks_exact(8).filter_map(<[u8]>::first_chunk::<8>);
+    Some(entries.map(|entry| u64::from_le_bytes(*entry)).collect())
+}
