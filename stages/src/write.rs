@@ -3,23 +3,27 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use schemas::payload::{EvaluatedVertebra, Origin, WrittenFile};
+use ndarray::Array3;
+use schemas::payload::{EvaluatedVertebra, Origin, ReconstructedVertebra, WrittenFile};
 use schemas::rows::VertebraRow;
 use schemas::{Evaluated, Fault, Level, Written};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::crop::linear::CUT;
 use crate::decode::nifti::{write_label_map, write_mask};
 use crate::paste::paste;
 use crate::stage::{Stage, blocking};
 use crate::store::{Place, StoreError};
+use crate::surface::{ply::ply, stl::stl, surface};
 
 /// Section `[write]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WriteConf {
     /// Which volumes: `patch` (one NIfTI a vertebra), `scan` (all vertebrae on the scan's grid), `agreement` (shares
-    /// of the samples, one NIfTI a vertebra; needs several samples).
+    /// of the samples, one NIfTI a vertebra; needs several samples), `stl` and `ply` (the surface, one file a
+    /// vertebra).
     pub volumes: Vec<Form>,
     /// Most cases of one Parquet part.
     pub rows_per_part: usize,
@@ -39,6 +43,12 @@ pub enum Form {
     /// grid. BIDS' suffix for a probabilistic segmentation. At least 0.5 is the mask, to the voxel: shares are stored as
     /// float32, where one half is exact; bytes with a slope of 1/n would be smaller, but 1/n is rounded.
     Agreement,
+    /// `<case>_label-L3_desc-recon.stl`: the closed surface in RAS mm, binary. It lies where the share of samples is one
+    /// half, of one sample around the mask, and has the centre of every voxel of the mask inside and no other. An empty
+    /// reconstruction leaves no file: its row has the flag `reconstruction_empty`.
+    Stl,
+    /// `<case>_label-L3_desc-recon.ply`: the same surface, binary, some two fifths of the bytes.
+    Ply,
 }
 
 impl WriteConf {
@@ -153,12 +163,17 @@ pub fn volumes(case: &Evaluated, forms: &[Form]) -> Result<Vec<NamedVolume>, Fau
             let reconstruction = vertebra.reconstructed.reconstruction.as_ref().ok();
             // a method that draws nothing has no votes, whatever `model.samples` says
             if let Some(votes) = reconstruction.and_then(|found| found.votes.as_ref()) {
-                let shares = votes.mapv(|votes| f32::from(votes) / case.model.samples as f32);
+                let shares = shares(votes, case.model.samples);
                 files.push(NamedVolume {
                     name: patch_name(&case.origin, cropped.level, "probseg"),
                     bytes: write_mask(shares.view(), &cropped.input.affine)?.into(),
                 });
             }
+        }
+    }
+    if forms.contains(&Form::Stl) || forms.contains(&Form::Ply) {
+        for vertebra in &case.vertebrae {
+            files.extend(surfaces(case, &vertebra.reconstructed, forms));
         }
     }
     if forms.contains(&Form::Scan) {
@@ -174,6 +189,45 @@ pub fn volumes(case: &Evaluated, forms: &[Form]) -> Result<Vec<NamedVolume>, Fau
 /// Returns the file name of one reconstruction in patch space; `suffix` is BIDS' word for what the voxels are.
 fn patch_name(origin: &Origin, level: Level, suffix: &str) -> String {
     format!("{}_label-{level}_desc-recon_{suffix}.nii.gz", origin.id)
+}
+
+/// Returns the share of the samples that claim each voxel.
+fn shares(votes: &Array3<u8>, samples: u32) -> Array3<f32> {
+    votes.mapv(|votes| f32::from(votes) / samples as f32)
+}
+
+/// Returns the surface of one vertebra in each form that is asked for: none where there is no reconstruction, or nothing
+/// in it.
+fn surfaces(case: &Evaluated, vertebra: &ReconstructedVertebra, forms: &[Form]) -> Vec<NamedVolume> {
+    let Ok(reconstruction) = &vertebra.reconstruction else {
+        return Vec::new();
+    };
+    let field = match &reconstruction.votes {
+        Some(votes) => shares(votes, case.model.samples),
+        None => reconstruction.mask.mapv(|value| f32::from(u8::from(value != 0))),
+    };
+    let cropped = &vertebra.cropped;
+    let mesh = surface(field.view(), CUT as f32, &cropped.input.affine);
+    if mesh.is_empty() {
+        return Vec::new();
+    }
+    let mut files = Vec::new();
+    let mut push = |extension: &str, file: Vec<u8>| {
+        files.push(NamedVolume {
+            name: format!(
+                "{}_label-{}_desc-recon.{extension}",
+                case.origin.id, cropped.level
+            ),
+            bytes: file.into(),
+        });
+    };
+    if forms.contains(&Form::Stl) {
+        push("stl", stl(&mesh));
+    }
+    if forms.contains(&Form::Ply) {
+        push("ply", ply(&mesh));
+    }
+    files
 }
 
 /// All reconstructions on the scan's own grid, under the input's label numbers.

@@ -11,6 +11,7 @@ use schemas::{Affine, ModelIdentity, Patch, Reconstruction};
 
 use super::*;
 use crate::decode::nifti::{Voxels, read};
+use crate::surface::testing::{assert_closed, filled, read_ply, read_stl};
 
 /// A case of one vertebra, of which `samples` were drawn.
 fn case(reconstruction: Reconstruction, samples: u32) -> Evaluated {
@@ -112,4 +113,51 @@ fn one_sample_has_nothing_to_agree_with() {
     let conf: WriteConf = serde_json::from_str(r#"{"volumes": ["agreement"]}"#).expect("a known form");
     assert!(conf.check(1).expect_err("one sample").contains("model.samples"));
     assert_eq!((conf.check(2), WriteConf::default().check(1)), (Ok(()), Ok(())));
+}
+
+#[test]
+fn surfaces_lie_beside_the_masks_in_the_world_with_exactly_the_masks_voxels_inside() {
+    let claimed = |sample: usize| {
+        // two pyramids that meet at a tip; the samples differ by their height
+        Array3::from_shape_fn((9, 9, 9), |(i, j, k)| {
+            let from_axis = i.abs_diff(4).max(j.abs_diff(4));
+            u8::from(from_axis < k.abs_diff(4) + sample)
+        })
+    };
+    let samples: Vec<_> = (0..3).map(claimed).collect();
+    let voted = vote(&samples, 1.0).expect("samples");
+    let mask = voted.mask.clone();
+    let alone = Reconstruction::of_mask(mask.clone());
+    let origin = [-20.0, 30.0, 400.0];
+    let mut meshes = Vec::new();
+    for (reconstruction, samples) in [(voted, 3), (alone, 1)] {
+        let files = volumes(&case(reconstruction, samples), &[Form::Ply, Form::Stl]).expect("files");
+        let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["p1_label-L3_desc-recon.stl", "p1_label-L3_desc-recon.ply"]
+        );
+        let (header, triangles) = read_stl(&files[0].bytes);
+        assert!(header.contains("SPACE=RAS"));
+        let (_, mut mesh) = read_ply(&files[1].bytes);
+        assert_eq!(triangles.len(), mesh.triangles.len());
+        assert_closed(&mesh);
+        for vertex in &mut mesh.vertices {
+            *vertex = [0, 1, 2].map(|axis| vertex[axis] - origin[axis]);
+        }
+        assert_eq!(filled(&mesh, mask.dim()), mask.mapv(i32::from));
+        meshes.push(mesh);
+    }
+    assert_ne!(meshes[0], meshes[1], "shares tell more than a mask");
+}
+
+#[test]
+fn an_empty_reconstruction_leaves_no_surface() {
+    let forms: WriteConf = serde_json::from_str(r#"{"volumes": ["stl", "ply"]}"#).expect("known forms");
+    assert_eq!(forms.check(1), Ok(()));
+    let empty = Reconstruction::of_mask(Array3::zeros((4, 3, 2)));
+    assert_eq!(volumes(&case(empty, 1), &forms.volumes), Ok(Vec::new()));
+    let mut failed = case(Reconstruction::of_mask(Array3::ones((4, 3, 2))), 1);
+    failed.vertebrae[0].reconstructed.reconstruction = Err(Fault::unsuitable("empty", "no shape"));
+    assert_eq!(volumes(&failed, &forms.volumes), Ok(Vec::new()));
 }
