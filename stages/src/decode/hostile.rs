@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use schemas::FaultKind;
 
+use super::testing::inspect;
 use super::testing::{Random, Sample, gzip, shared};
-use super::{DecodeConf, bytes_to_decode, inspect, label_map, nifti};
+use super::{DecodeConf, bytes_to_decode, label_map, nifti};
 
 const MAX: u64 = 1 << 20;
 

@@ -4,11 +4,18 @@
 
 mod codec;
 pub mod data_set;
+pub mod folder;
 pub mod inspect;
 pub mod object;
 pub mod pixels;
 pub mod plane;
 pub mod seg;
+pub mod series;
 pub mod stack;
 
 pub use object::{Head, Object};
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod hostile;
