@@ -13,6 +13,9 @@ import json
 import sys
 import warnings
 
+# it lies in a checkout, which keeps no compiled Python
+sys.dont_write_bytecode = True
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
