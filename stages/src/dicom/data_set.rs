@@ -127,6 +127,12 @@ impl DataSet {
             meaning: item.text(tags::CODE_MEANING).unwrap_or_default(),
         })
     }
+
+    #[cfg(test)]
+    pub(super) fn put_text(&mut self, tag: Tag, text: &str) {
+        let value = PrimitiveValue::from(text);
+        self.0.insert(tag, Element::Value(VR::LO, value));
+    }
 }
 
 /// Where the reading of a data set has ended.
