@@ -60,7 +60,9 @@ fn lay_out(bench: &Workbench) -> Result<()> {
     pip.env("TMPDIR", &bench.scratch);
     run_quietly(&mut pip).context("cannot fetch the tests' Python packages")?;
 
+    // what is imported here is compiled here, once: pydicom and highdicom would else take two seconds at each start
     let mut imports = Command::new(&interpreter);
+    imports.env_remove("PYTHONDONTWRITEBYTECODE");
     run_quietly(imports.args([
         "-c",
         "import compose_spec, dcmqi, duckdb, highdicom, nibabel, polars, pyarrow, pydicom, trimesh, yaml",
