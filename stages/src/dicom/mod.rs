@@ -8,6 +8,7 @@ pub mod inspect;
 pub mod object;
 pub mod pixels;
 pub mod plane;
+pub mod pseudonym;
 pub mod seg;
 pub mod stack;
 
