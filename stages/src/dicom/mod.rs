@@ -3,6 +3,7 @@
 //! World is LPS there and RAS here; the change is made in [`plane`] and nowhere else.
 
 mod codec;
+pub mod conf;
 pub mod data_set;
 pub mod inspect;
 pub mod object;
@@ -12,4 +13,8 @@ pub mod pseudonym;
 pub mod seg;
 pub mod stack;
 
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use conf::DicomConf;
 pub use object::{Head, Object};

@@ -66,10 +66,17 @@ pub enum PixelBytes {
 pub struct Head {
     /// UID of the transfer syntax.
     pub transfer_syntax: String,
+    /// UID of the SOP class: the object's own, or else, as file sets have it, the meta information's.
+    pub sop_class: String,
     /// Elements up to the pixel data, or up to where the beginning ends.
     pub header: DataSet,
     /// Whether the beginning reaches to the pixel data, or to the object's end.
     pub is_whole: bool,
+    /// Whether pixel data follows.
+    pub has_pixels: bool,
+    /// Bytes that the whole object must have; `None` where only the object itself tells: compressed frames, deflated
+    /// data sets.
+    pub promised_bytes: Option<u64>,
 }
 
 impl Head {
@@ -78,12 +85,32 @@ impl Head {
     /// # Errors
     /// No DICOM, a transfer syntax that is not known, or damage; not that the bytes end too early.
     pub fn read(beginning: &Bytes) -> Result<Self, Fault> {
-        let Opened { syntax, uid, bytes } = open(beginning, HEADER_MOST)?;
+        let Opened {
+            syntax,
+            uid,
+            sop_class,
+            bytes,
+        } = open(beginning, HEADER_MOST)?;
         let (header, end) = data_set::read(&bytes, syntax)?;
+        let is_deflated = uid == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN;
+        let promised_bytes = match end {
+            End::Pixels {
+                at,
+                length: Some(length),
+                ..
+            } if !is_deflated => {
+                let before = beginning.len() - bytes.len();
+                Some((before + at) as u64 + u64::from(length))
+            }
+            _ => None,
+        };
         Ok(Self {
             transfer_syntax: uid,
+            sop_class: header.text(tags::SOP_CLASS_UID).unwrap_or(sop_class),
             header,
             is_whole: end != End::Cut,
+            has_pixels: matches!(end, End::Pixels { .. }),
+            promised_bytes,
         })
     }
 
@@ -99,7 +126,9 @@ impl Object {
     /// # Errors
     /// No DICOM, a transfer syntax that is not known, damage, or bytes that end too early.
     pub fn read(object: &Bytes, max_bytes: u64) -> Result<Self, Fault> {
-        let Opened { syntax, uid, bytes } = open(object, max_bytes)?;
+        let Opened {
+            syntax, uid, bytes, ..
+        } = open(object, max_bytes)?;
         let (header, end) = data_set::read(&bytes, syntax)?;
         let pixels = match end {
             End::Whole => PixelBytes::None,
@@ -146,6 +175,7 @@ impl Object {
 struct Opened {
     syntax: &'static TransferSyntax,
     uid: String,
+    sop_class: String,
     bytes: Bytes,
 }
 
@@ -170,6 +200,11 @@ fn open(object: &Bytes, max_bytes: u64) -> Result<Opened, Fault> {
     let bytes = behind_magic.split_off(read);
 
     let uid = meta.transfer_syntax().to_owned();
+    let padding = |character: char| character.is_whitespace() || character == '\0';
+    let sop_class = meta
+        .media_storage_sop_class_uid
+        .trim_end_matches(padding)
+        .to_owned();
     if uid == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN || uid == uids::DEFLATED_IMAGE_FRAME_COMPRESSION {
         let is_deflated = uid == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN;
         let bytes = if is_deflated {
@@ -180,6 +215,7 @@ fn open(object: &Bytes, max_bytes: u64) -> Result<Opened, Fault> {
         return Ok(Opened {
             syntax: explicit_little_endian(),
             uid,
+            sop_class,
             bytes,
         });
     }
@@ -189,7 +225,12 @@ fn open(object: &Bytes, max_bytes: u64) -> Result<Opened, Fault> {
             "expected a transfer syntax of the standard, found the UID of none that is known",
         )
     })?;
-    Ok(Opened { syntax, uid, bytes })
+    Ok(Opened {
+        syntax,
+        uid,
+        sop_class,
+        bytes,
+    })
 }
 
 fn explicit_little_endian() -> &'static TransferSyntax {

@@ -29,7 +29,9 @@ pub struct SiteKey(Hmac<Sha256>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SiteKeyError {
     /// Too short to be safe.
-    #[error("{SITE_KEY}: expected at least {KEY_LEAST} bytes, found {0}: make one with `openssl rand -hex 32`")]
+    #[error(
+        "{SITE_KEY}: expected at least {KEY_LEAST} bytes, found {0}: make one with `openssl rand -hex 32`"
+    )]
     TooShort(usize),
     /// The operating system gives no random bytes.
     #[error("expected random bytes from the operating system, got none")]
@@ -185,7 +187,10 @@ mod tests {
 
     #[test]
     fn a_key_is_long_and_not_shown() {
-        assert_eq!(SiteKey::new(b"short").expect_err("short"), SiteKeyError::TooShort(5));
+        assert_eq!(
+            SiteKey::new(b"short").expect_err("short"),
+            SiteKeyError::TooShort(5)
+        );
         assert_eq!(format!("{:?}", key()), "SiteKey");
     }
 }
