@@ -8,6 +8,8 @@ mod command_line;
 #[cfg(feature = "torch")]
 mod compose;
 mod degradation;
+mod dicom_fixture;
+mod dicom_in;
 mod equal_tables;
 mod evaluate;
 mod faults;

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
+use object_store::ObjectMeta;
 use schemas::payload::{FetchedMask, FetchedObject, WeighedMask};
 use schemas::{Fault, Fetched, ObjectUrl, Weighed};
 
@@ -41,8 +44,7 @@ impl Stage for Fetch {
 }
 
 fn bytes_of(mask: &FetchedMask) -> u64 {
-    let object =
-        |object: &FetchedObject| object.bytes.len() + object.pair.as_ref().map_or(0, bytes::Bytes::len);
+    let object = |object: &FetchedObject| object.bytes.len() + object.pair.as_ref().map_or(0, Bytes::len);
     mask.objects.iter().map(|found| object(found) as u64).sum()
 }
 
@@ -87,6 +89,37 @@ pub async fn fetch_object(stores: &Stores, url: &ObjectUrl, max_bytes: u64) -> R
         },
     })
 }
+
+/// Reads every object below a folder or prefix, `max_bytes` together: for looking at files outside the flow.
+///
+/// # Errors
+/// The store's; more bytes than that.
+pub async fn fetch_below(stores: &Stores, url: &ObjectUrl, max_bytes: u64) -> Result<Vec<Bytes>, Fault> {
+    let folder = stores.place(url).map_err(StoreError::into_fault)?;
+    let listed = folder.list().await.map_err(StoreError::into_fault)?;
+    let found: u64 = listed.iter().map(|object| object.size).sum();
+    if found > max_bytes {
+        let error = StoreError::TooLarge {
+            limit: max_bytes,
+            found,
+        };
+        return Err(error.into_fault());
+    }
+    let read = |object: ObjectMeta| {
+        let place = Place {
+            store: Arc::clone(&folder.store),
+            path: object.location,
+        };
+        async move { place.read(max_bytes).await.map_err(StoreError::into_fault) }
+    };
+    futures::stream::iter(listed.into_iter().map(read))
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await
+}
+
+/// Objects of a folder that are asked for at once.
+const AT_ONCE: usize = 16;
 
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,7 @@ pub mod report;
 pub mod stage;
 pub mod starts;
 pub mod store;
+pub mod surface;
 pub mod tables;
 #[cfg(feature = "torch")]
 pub mod train;

@@ -3,23 +3,27 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use schemas::payload::{EvaluatedVertebra, Origin, WrittenFile};
+use ndarray::Array3;
+use schemas::payload::{EvaluatedVertebra, Origin, ReconstructedVertebra, WrittenFile};
 use schemas::rows::VertebraRow;
 use schemas::{Evaluated, Fault, Level, Written};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::crop::linear::CUT;
 use crate::decode::nifti::{write_label_map, write_mask};
 use crate::paste::paste;
 use crate::stage::{Stage, blocking};
 use crate::store::{Place, StoreError};
+use crate::surface::{ply::ply, stl::stl, surface};
 
 /// Section `[write]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WriteConf {
     /// Which volumes: `patch` (one NIfTI a vertebra), `scan` (all vertebrae on the scan's grid), `agreement` (shares
-    /// of the samples, one NIfTI a vertebra; needs several samples).
+    /// of the samples, one NIfTI a vertebra; needs several samples), `stl` and `ply` (the surface, one file a
+    /// vertebra).
     pub volumes: Vec<Form>,
     /// Most cases of one Parquet part.
     pub rows_per_part: usize,
@@ -39,6 +43,12 @@ pub enum Form {
     /// grid. BIDS' suffix for a probabilistic segmentation. At least 0.5 is the mask, to the voxel: shares are stored as
     /// float32, where one half is exact; bytes with a slope of 1/n would be smaller, but 1/n is rounded.
     Agreement,
+    /// `<case>_label-L3_desc-recon.stl`: the closed surface in RAS mm, binary. It lies where the share of samples is one
+    /// half, of one sample around the mask, and has the centre of every voxel of the mask inside and no other. An empty
+    /// reconstruction leaves no file: its row has the flag `reconstruction_empty`.
+    Stl,
+    /// `<case>_label-L3_desc-recon.ply`: the same surface, binary, some two fifths of the bytes.
+    Ply,
 }
 
 impl WriteConf {
@@ -153,12 +163,17 @@ pub fn volumes(case: &Evaluated, forms: &[Form]) -> Result<Vec<NamedVolume>, Fau
             let reconstruction = vertebra.reconstructed.reconstruction.as_ref().ok();
             // a method that draws nothing has no votes, whatever `model.samples` says
             if let Some(votes) = reconstruction.and_then(|found| found.votes.as_ref()) {
-                let shares = votes.mapv(|votes| f32::from(votes) / case.model.samples as f32);
+                let shares = shares(votes, case.model.samples);
                 files.push(NamedVolume {
                     name: patch_name(&case.origin, cropped.level, "probseg"),
                     bytes: write_mask(shares.view(), &cropped.input.affine)?.into(),
                 });
             }
+        }
+    }
+    if forms.contains(&Form::Stl) || forms.contains(&Form::Ply) {
+        for vertebra in &case.vertebrae {
+            files.extend(surfaces(case, &vertebra.reconstructed, forms));
         }
     }
     if forms.contains(&Form::Scan) {
@@ -174,6 +189,45 @@ pub fn volumes(case: &Evaluated, forms: &[Form]) -> Result<Vec<NamedVolume>, Fau
 /// Returns the file name of one reconstruction in patch space; `suffix` is BIDS' word for what the voxels are.
 fn patch_name(origin: &Origin, level: Level, suffix: &str) -> String {
     format!("{}_label-{level}_desc-recon_{suffix}.nii.gz", origin.id)
+}
+
+/// Returns the share of the samples that claim each voxel.
+fn shares(votes: &Array3<u8>, samples: u32) -> Array3<f32> {
+    votes.mapv(|votes| f32::from(votes) / samples as f32)
+}
+
+/// Returns the surface of one vertebra in each form that is asked for: none where there is no reconstruction, or nothing
+/// in it.
+fn surfaces(case: &Evaluated, vertebra: &ReconstructedVertebra, forms: &[Form]) -> Vec<NamedVolume> {
+    let Ok(reconstruction) = &vertebra.reconstruction else {
+        return Vec::new();
+    };
+    let field = match &reconstruction.votes {
+        Some(votes) => shares(votes, case.model.samples),
+        None => reconstruction.mask.mapv(|value| f32::from(u8::from(value != 0))),
+    };
+    let cropped = &vertebra.cropped;
+    let mesh = surface(field.view(), CUT as f32, &cropped.input.affine);
+    if mesh.is_empty() {
+        return Vec::new();
+    }
+    let mut files = Vec::new();
+    let mut push = |extension: &str, file: Vec<u8>| {
+        files.push(NamedVolume {
+            name: format!(
+                "{}_label-{}_desc-recon.{extension}",
+                case.origin.id, cropped.level
+            ),
+            bytes: file.into(),
+        });
+    };
+    if forms.contains(&Form::Stl) {
+        push("stl", stl(&mesh));
+    }
+    if forms.contains(&Form::Ply) {
+        push("ply", ply(&mesh));
+    }
+    files
 }
 
 /// All reconstructions on the scan's own grid, under the input's label numbers.
@@ -225,120 +279,4 @@ pub fn row(case: &Evaluated, vertebra: &EvaluatedVertebra) -> VertebraRow {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use models::vote::vote;
-    use ndarray::Array3;
-    use schemas::payload::{CroppedVertebra, ReconstructedVertebra};
-    use schemas::vertebra::Flags;
-    use schemas::volume::Grid;
-    use schemas::{Affine, ModelIdentity, Patch, Reconstruction};
-
-    use super::*;
-    use crate::decode::nifti::{Voxels, read};
-
-    /// A case of one vertebra, of which `samples` were drawn.
-    fn case(reconstruction: Reconstruction, samples: u32) -> Evaluated {
-        let input = Patch {
-            slices: None,
-            mask: reconstruction.mask.clone(),
-            affine: Affine::axis_aligned([1.0; 3], [-20.0, 30.0, 400.0]),
-        };
-        let cropped = CroppedVertebra {
-            level: Level::L3,
-            label: 22,
-            input: input.clone(),
-            reference: None,
-            centre_mm: [0.0; 3],
-            source_volume_mm3: 1.0,
-            flags: Flags::new(),
-        };
-        let reconstructed = ReconstructedVertebra {
-            cropped,
-            seed: 1,
-            reconstruction: Ok(reconstruction),
-            elapsed: Duration::ZERO,
-            batch: 1,
-        };
-        Evaluated {
-            origin: Origin {
-                id: "p1".parse().expect("an id"),
-                person: "p".to_owned(),
-                seed: 1,
-                bytes_read: 0,
-            },
-            grid: Grid {
-                shape: [4, 3, 2],
-                affine: input.affine,
-            },
-            vertebrae: vec![EvaluatedVertebra {
-                reconstructed,
-                input: None,
-                reconstruction: None,
-                registered: None,
-                flags: Flags::new(),
-            }],
-            model: Arc::new(ModelIdentity {
-                chain: vec!["none".to_owned()],
-                model_version: "none".to_owned(),
-                weights_sha256: String::new(),
-                steps: 1,
-                sampler: None,
-                samples,
-                mirror: false,
-            }),
-        }
-    }
-
-    /// Returns `samples` masks, of which voxel n (first axis fastest) is claimed by the first n.
-    fn staircase(samples: usize) -> Vec<Array3<u8>> {
-        let claimed = |sample: usize| {
-            Array3::from_shape_fn((4, 3, 2), |(i, j, k)| u8::from(sample < i + 4 * j + 12 * k))
-        };
-        (0..samples).map(claimed).collect()
-    }
-
-    #[test]
-    fn the_agreement_reads_back_as_shares_of_which_half_is_the_mask() {
-        // 10 and 14: counts of which no tenth, and no fourteenth, is exact in binary
-        for count in [3, 10, 14] {
-            let voted = vote(&staircase(count), 1.0).expect("samples");
-            let case = case(voted, count as u32);
-            let files = volumes(&case, &[Form::Patch, Form::Agreement]).expect("files");
-            let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
-            assert_eq!(
-                names,
-                [
-                    "p1_label-L3_desc-recon_mask.nii.gz",
-                    "p1_label-L3_desc-recon_probseg.nii.gz"
-                ]
-            );
-            let [mask, shares] =
-                [0, 1].map(|file| read(&files[file].bytes, None, 1 << 20).expect("read back"));
-            assert_eq!(shares.header.affine, mask.header.affine, "beside the mask");
-            assert_eq!(shares.header.scaling, None);
-            let (Voxels::U8(mask), Voxels::F32(shares)) = (mask.voxels, shares.voxels) else {
-                panic!("bytes and single precision");
-            };
-            let half: Vec<u8> = shares.iter().map(|share| u8::from(*share >= 0.5)).collect();
-            assert_eq!(half, mask);
-            for (voxel, share) in shares.iter().enumerate() {
-                assert_eq!(*share, voxel.min(count) as f32 / count as f32);
-            }
-        }
-    }
-
-    #[test]
-    fn a_method_that_draws_nothing_leaves_no_agreement() {
-        let alone = Reconstruction::of_mask(Array3::ones((4, 3, 2)));
-        assert_eq!(volumes(&case(alone, 3), &[Form::Agreement]), Ok(Vec::new()));
-    }
-
-    #[test]
-    fn one_sample_has_nothing_to_agree_with() {
-        let conf: WriteConf = serde_json::from_str(r#"{"volumes": ["agreement"]}"#).expect("a known form");
-        assert!(conf.check(1).expect_err("one sample").contains("model.samples"));
-        assert_eq!((conf.check(2), WriteConf::default().check(1)), (Ok(()), Ok(())));
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@ mod bench;
 mod cache;
 mod checkout;
 mod demo;
+mod dicom3tools;
 mod libtorch;
 mod manifest;
 mod programs;

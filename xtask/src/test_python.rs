@@ -1,4 +1,5 @@
-//! The Python that tests read our tables and files with (DuckDB, Polars and so on), in an environment of its own.
+//! The Python that tests read our tables and files with (DuckDB, Polars, pydicom and so on), in an environment of its
+//! own.
 
 use std::fs;
 use std::path::PathBuf;
@@ -40,7 +41,7 @@ pub fn set_up(cache: &Cache) -> Result<PathBuf> {
 /// it is moved.
 fn lay_out(bench: &Workbench) -> Result<()> {
     let python = Python::with_pip()?;
-    report::stage("making the tests' Python: DuckDB, Polars, pyarrow, nibabel and others (180 MB) …");
+    report::stage("making the tests' Python: DuckDB, Polars, nibabel, pydicom, dcmqi and others (220 MB) …");
     let mut environment = python.command();
     run_quietly(environment.args(["-m", "venv", "--without-pip"]).arg(&bench.item))?;
     let interpreter = bench.item.join("bin").join("python");
@@ -59,10 +60,12 @@ fn lay_out(bench: &Workbench) -> Result<()> {
     pip.env("TMPDIR", &bench.scratch);
     run_quietly(&mut pip).context("cannot fetch the tests' Python packages")?;
 
+    // what is imported here is compiled here, once: pydicom and highdicom would else take two seconds at each start
     let mut imports = Command::new(&interpreter);
+    imports.env_remove("PYTHONDONTWRITEBYTECODE");
     run_quietly(imports.args([
         "-c",
-        "import compose_spec, duckdb, nibabel, polars, pyarrow, yaml",
+        "import compose_spec, dcmqi, duckdb, highdicom, nibabel, polars, pyarrow, pydicom, trimesh, yaml",
     ]))
     .context("the tests' Python packages do not load")
 }

@@ -9,7 +9,7 @@ use crate::cache::Cache;
 use crate::checkout::{Checkout, run};
 use crate::libtorch::{self, Kind};
 use crate::seaweed::{self, Server};
-use crate::{report, sample, test_python};
+use crate::{dicom3tools, report, sample, test_python};
 
 /// Sets up what tests need and runs them, with `arguments` handed to the runner.
 ///
@@ -20,6 +20,7 @@ pub fn test(checkout: &Checkout, cache: &Cache, arguments: &[String]) -> Result<
     let fixtures = Fixtures {
         sample: sample::set_up(cache)?,
         python: test_python::set_up(cache),
+        dciodvfy: dicom3tools::set_up(cache),
         store: Store::start(cache),
     };
     fixtures.warn();
@@ -63,6 +64,7 @@ fn names_packages(arguments: &[String]) -> bool {
 struct Fixtures {
     sample: PathBuf,
     python: Result<PathBuf>,
+    dciodvfy: Result<PathBuf>,
     store: Result<Store>,
 }
 
@@ -86,6 +88,7 @@ impl Fixtures {
     fn warn(&self) {
         let errors = [
             ("Python", self.python.as_ref().err()),
+            ("the DICOM validator", self.dciodvfy.as_ref().err()),
             ("an S3 server", self.store.as_ref().err()),
         ];
         for (what, error) in errors {
@@ -100,6 +103,9 @@ impl Fixtures {
         command.env("SPINESTREAM_SAMPLE", &self.sample);
         if let Ok(python) = &self.python {
             command.env("SPINESTREAM_PYTHON", python);
+        }
+        if let Ok(dciodvfy) = &self.dciodvfy {
+            command.env("SPINESTREAM_DCIODVFY", dciodvfy);
         }
         // no AWS_… here: a test that wants the server says so itself
         if let Ok(store) = &self.store {

@@ -194,7 +194,10 @@ fn why_pip_failed(what: &str, log: &str) -> String {
 }
 
 /// Returns the SHA-256 of a file, in hex.
-fn sha256_of(path: &Path) -> Result<String> {
+///
+/// # Errors
+/// It cannot be read.
+pub fn sha256_of(path: &Path) -> Result<String> {
     let mut hasher = Sha256::new();
     let mut file = File::open(path)?;
     let mut buffer = vec![0; HASHED_AT_ONCE];

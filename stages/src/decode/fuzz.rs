@@ -4,8 +4,9 @@
 use proptest::prelude::*;
 use schemas::FaultKind;
 
+use super::testing::inspect;
 use super::testing::{Sample, gzip};
-use super::{DecodeConf, bytes_to_decode, inspect, label_map, nifti};
+use super::{DecodeConf, bytes_to_decode, label_map, nifti};
 use crate::fuzz::{NAME, drawn, harmed, harms};
 
 /// Limit of the volumes: above all that the samples need, below most of what a harmed header promises.

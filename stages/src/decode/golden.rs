@@ -10,8 +10,9 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::nifti::{self, NiftiFile, Voxel, Voxels, each};
+use super::testing::inspect;
 use super::testing::shared;
-use super::{DecodeConf, inspect, label_map};
+use super::{DecodeConf, label_map};
 
 const MAX: u64 = 1 << 30;
 const AFFINE_TOLERANCE_MM: f64 = 1e-9;

@@ -3,31 +3,33 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use schemas::FaultKind;
 
 use super::testing::{Random, Sample, gzip, shared};
-use super::{DecodeConf, bytes_to_decode, inspect, label_map, nifti};
+use super::{DecodeConf, Inspected, bytes_to_decode, inspect, label_map, nifti};
 
 const MAX: u64 = 1 << 20;
 
 /// Does everything that the decoder does with bytes, and checks that nothing beyond the limit came of it.
 fn try_everything(bytes: &[u8], pair: Option<&[u8]>, max_bytes: u64) -> Result<(), schemas::Fault> {
     let conf = DecodeConf { max_bytes };
-    let seen = inspect(bytes, pair, None, &conf);
+    let seen = inspect(&Bytes::copy_from_slice(bytes), pair, None, &conf);
     let map = label_map(bytes, pair, max_bytes);
     if let Ok(seen) = &seen {
         assert!(!seen.to_string().is_empty());
-        assert!(seen.shape.iter().product::<usize>() as u64 <= max_bytes);
+        if let Inspected::Nifti(seen) = seen {
+            assert!(seen.shape.iter().product::<usize>() as u64 <= max_bytes);
+        }
     }
     if let Ok(map) = &map {
         assert!(2 * map.data.len() as u64 <= max_bytes);
         assert!(map.affine.inverse().is_some());
-        let refused = seen
-            .as_ref()
-            .expect("what is a mask can be inspected")
-            .refused_as_mask
-            .as_ref();
-        assert_eq!(refused, None);
+        let refused = match seen.as_ref().expect("what is a mask can be inspected") {
+            Inspected::Nifti(seen) => &seen.refused_as_mask,
+            Inspected::Dicom(seen) => &seen.refused_as_mask,
+        };
+        assert_eq!(*refused, None);
     }
     for fault in [seen.err(), map.as_ref().err().cloned()].into_iter().flatten() {
         assert!(

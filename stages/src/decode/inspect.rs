@@ -322,7 +322,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::decode::testing::{Sample, gzip};
+    use crate::decode::testing::{Sample, gzip, inspect};
 
     fn look(sample: &Sample) -> Inspection {
         inspect(&sample.file(), None, None, &DecodeConf::default()).expect("readable")

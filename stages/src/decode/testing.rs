@@ -169,3 +169,19 @@ impl Random {
         (self.next() % count as u64) as usize
     }
 }
+
+/// What is seen in a NIfTI file; one of another format is none.
+pub(crate) fn inspect(
+    bytes: &[u8],
+    pair: Option<&[u8]>,
+    scheme: Option<&schemas::LabelScheme>,
+    conf: &super::DecodeConf,
+) -> Result<super::Inspection, schemas::Fault> {
+    match super::inspect(&bytes::Bytes::copy_from_slice(bytes), pair, scheme, conf)? {
+        super::Inspected::Nifti(seen) => Ok(seen),
+        super::Inspected::Dicom(_) => Err(schemas::Fault::unreadable(
+            "not_nifti",
+            "expected NIfTI, found DICOM",
+        )),
+    }
+}

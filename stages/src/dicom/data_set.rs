@@ -129,8 +129,9 @@ impl DataSet {
     }
 
     #[cfg(test)]
-    pub(crate) fn put(&mut self, tag: Tag, element: Element) {
-        self.0.insert(tag, element);
+    pub(super) fn put_text(&mut self, tag: Tag, text: &str) {
+        let value = PrimitiveValue::from(text);
+        self.0.insert(tag, Element::Value(VR::LO, value));
     }
 }
 
@@ -183,6 +184,14 @@ pub fn read(bytes: &[u8], syntax: &TransferSyntax) -> Result<(DataSet, End), Fau
             Err(_) if position.get() == bytes.len() => return Ok((tree.finish(), End::Cut)),
             Err(_) => return Err(damaged(position.get())),
         };
+        // the reader takes memory for a length before it looks whether there is so much: up to 4 GiB for a few bytes
+        let rest = (bytes.len() - position.get()) as u64;
+        if let DataToken::ElementHeader(header) = &token
+            && !(tree.open.is_empty() && is_pixels(header.tag))
+            && header.len.get().is_some_and(|length| u64::from(length) > rest)
+        {
+            return Ok((tree.finish(), End::Cut));
+        }
         match token {
             DataToken::ElementHeader(header) if tree.open.is_empty() && is_pixels(header.tag) => {
                 let end = End::Pixels {
@@ -201,6 +210,11 @@ pub fn read(bytes: &[u8], syntax: &TransferSyntax) -> Result<(DataSet, End), Fau
                     length: None,
                 };
                 return Ok((tree.finish(), end));
+            }
+            DataToken::ItemStart { len }
+                if tree.is_in_icon() && len.get().is_some_and(|length| u64::from(length) > rest) =>
+            {
+                return Ok((tree.finish(), End::Cut));
             }
             token => tree.add(token).ok_or_else(|| damaged(position.get()))??,
         }
@@ -304,6 +318,11 @@ impl Tree {
             DataToken::ItemValue(_) | DataToken::OffsetTable(_) => {}
         }
         Some(Ok(()))
+    }
+
+    /// Whether fragments of pixels come next.
+    fn is_in_icon(&self) -> bool {
+        matches!(self.open.last(), Some(Open::Sequence(tags::PIXEL_DATA, _)))
     }
 
     fn level(&mut self) -> Option<&mut DataSet> {

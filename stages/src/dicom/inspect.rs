@@ -91,6 +91,19 @@ impl StackSeen {
     }
 }
 
+impl fmt::Display for StackSeen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} slices, {}, at most {:.4} mm off equal steps, {:.3}° from the normal",
+            self.distinct_positions,
+            self.spacing_class.as_str(),
+            self.deviation_mm,
+            self.angle_between_stack_direction_and_normal_deg
+        )
+    }
+}
+
 /// The grid of a segmentation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GridSeen {
@@ -258,7 +271,7 @@ fn distinct(planes: &[Plane]) -> Option<StackSeen> {
         .map(|stack| StackSeen::of(&stack))
 }
 
-fn attributes(header: &DataSet) -> BTreeMap<&'static str, serde_json::Value> {
+pub(super) fn attributes(header: &DataSet) -> BTreeMap<&'static str, serde_json::Value> {
     let mut found = BTreeMap::new();
     let groups = Groups::of(header, 0);
     let words = [
@@ -303,8 +316,13 @@ fn attributes(header: &DataSet) -> BTreeMap<&'static str, serde_json::Value> {
     if let Some(step) = groups.between_slices_mm() {
         found.insert("SpacingBetweenSlices", step.into());
     }
+    if let Some(spacing) = groups
+        .group(tags::PIXEL_MEASURES_SEQUENCE)
+        .numbers(tags::PIXEL_SPACING)
+    {
+        found.insert("PixelSpacing", spacing.into());
+    }
     if let Ok(plane) = groups.plane() {
-        found.insert("PixelSpacing", plane.spacing_mm.to_vec().into());
         let [a, b, c] = plane.along_row;
         let [x, y, z] = plane.along_column;
         found.insert("ImageOrientationPatient", vec![a, b, c, x, y, z].into());
@@ -424,14 +442,7 @@ impl fmt::Display for DicomInspection {
             writeln!(f, "{name:<26} {value}")?;
         }
         if let Some(stack) = &self.stack {
-            writeln!(
-                f,
-                "stack        {} slices, {}, at most {:.4} mm off equal steps, {:.3}° from the normal",
-                stack.distinct_positions,
-                serde_json::to_string(&stack.spacing_class).unwrap_or_default(),
-                stack.deviation_mm,
-                stack.angle_between_stack_direction_and_normal_deg
-            )?;
+            writeln!(f, "stack        {stack}")?;
         }
         let grid = self.dense_grid.as_ref().map(|grid| &grid.affine_ras);
         let stack = self.stack.as_ref().map(|stack| &stack.affine_ras);

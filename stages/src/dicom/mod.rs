@@ -5,12 +5,14 @@
 mod codec;
 pub mod conf;
 pub mod data_set;
+pub mod folder;
 pub mod inspect;
 pub mod object;
 pub mod pixels;
 pub mod plane;
 pub mod pseudonym;
 pub mod seg;
+pub mod series;
 pub mod stack;
 
 #[cfg(test)]
@@ -18,3 +20,8 @@ pub(crate) mod testing;
 
 pub use conf::DicomConf;
 pub use object::{Head, Object};
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod hostile;

@@ -7,7 +7,6 @@ use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
 use dicom_encoding::Endianness;
 use dicom_encoding::transfer_syntax::{TransferSyntax, TransferSyntaxIndex as _};
-use dicom_object::FileMetaTable;
 use dicom_transfer_syntax_registry::{TransferSyntaxRegistry, entries};
 use flate2::bufread::DeflateDecoder;
 use schemas::Fault;
@@ -187,24 +186,17 @@ fn open(object: &Bytes, max_bytes: u64) -> Result<Opened, Fault> {
             "expected the preamble of a DICOM file with DICM at byte 128, found none",
         ));
     }
-    let mut behind_magic = object.slice(PREAMBLE - MAGIC.len()..);
-    let size = behind_magic.len();
-    let mut rest: &[u8] = &behind_magic;
-    let meta = FileMetaTable::from_reader(&mut rest).map_err(|_| {
+    let Meta {
+        syntax: uid,
+        sop_class,
+        begin,
+    } = meta(object).ok_or_else(|| {
         Fault::unreadable(
             "bad_meta",
-            "expected DICOM file meta information with group length and transfer syntax, found damage or a part of it",
+            "expected DICOM file meta information with a transfer syntax, found damage or a part of it",
         )
     })?;
-    let read = size - rest.len();
-    let bytes = behind_magic.split_off(read);
-
-    let uid = meta.transfer_syntax().to_owned();
-    let padding = |character: char| character.is_whitespace() || character == '\0';
-    let sop_class = meta
-        .media_storage_sop_class_uid
-        .trim_end_matches(padding)
-        .to_owned();
+    let bytes = object.slice(begin..);
     if uid == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN || uid == uids::DEFLATED_IMAGE_FRAME_COMPRESSION {
         let is_deflated = uid == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN;
         let bytes = if is_deflated {
@@ -230,6 +222,54 @@ fn open(object: &Bytes, max_bytes: u64) -> Result<Opened, Fault> {
         uid,
         sop_class,
         bytes,
+    })
+}
+
+/// What the file meta information says.
+struct Meta {
+    syntax: String,
+    sop_class: String,
+    /// Where the data set behind it begins.
+    begin: usize,
+}
+
+/// Reads the file meta information (PS3.10 section 7.1). Elements of group 2 are walked one by one: writers forget the group's length, or get it wrong.
+fn meta(object: &[u8]) -> Option<Meta> {
+    let mut at = PREAMBLE;
+    let (mut syntax, mut sop_class) = (None, None);
+    while object.get(at..)?.starts_with(&[0x02, 0x00]) {
+        let header: &[u8; 8] = object.get(at..)?.first_chunk()?;
+        let long = matches!(
+            &header[4..6],
+            b"OB" | b"OW" | b"UN" | b"UT" | b"SQ" | b"OF" | b"OD" | b"OL" | b"UC" | b"UR"
+        );
+        let (length, begin) = if long {
+            let length = object.get(at + 8..)?.first_chunk::<4>()?;
+            (u32::from_le_bytes(*length) as usize, at + 12)
+        } else {
+            (usize::from(u16::from_le_bytes([header[6], header[7]])), at + 8)
+        };
+        let end = begin.checked_add(length)?;
+        let value = object.get(begin..end)?;
+        let text = || {
+            Some(
+                std::str::from_utf8(value)
+                    .ok()?
+                    .trim_end_matches(['\0', ' '])
+                    .to_owned(),
+            )
+        };
+        match [header[2], header[3]] {
+            [0x10, 0x00] => syntax = Some(text()?),
+            [0x02, 0x00] => sop_class = text(),
+            _ => {}
+        }
+        at = end;
+    }
+    Some(Meta {
+        syntax: syntax?,
+        sop_class: sop_class.unwrap_or_default(),
+        begin: at,
     })
 }
 

@@ -12,6 +12,8 @@ use super::object::Object;
 use super::pixels::{Frames, Layout};
 use super::plane::{Groups, Plane};
 
+#[cfg(test)]
+mod golden;
 mod grid;
 
 pub use grid::SegGrid;

@@ -42,6 +42,18 @@ pub enum Spacing {
     UnevenTilted,
 }
 
+impl Spacing {
+    /// Returns its name in tables and inspections.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Regular => "regular",
+            Self::Tilted => "tilted",
+            Self::Uneven => "uneven",
+            Self::UnevenTilted => "uneven_tilted",
+        }
+    }
+}
+
 /// Slices in order along their normal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stack {

@@ -130,7 +130,11 @@ async fn header(place: &Place, size: u64, large: &Mutex<()>, read: &mut u64) -> 
 /// Returns the record of an object, `None` if more of it is needed. A panic costs the object.
 async fn parse(beginning: Bytes, size: u64, is_all: bool) -> Result<Option<Box<Record>>, Fault> {
     let parsed = blocking(move || {
-        let head = Head::read(&beginning)?;
+        let head = match Head::read(&beginning) {
+            // meta information may go on, too
+            Err(fault) if fault.reason == "bad_meta" && !is_all => return Ok(None),
+            head => head?,
+        };
         // a beginning that ends between two elements looks like the whole of an object without pixels
         let is_whole = head.is_whole && (head.has_pixels || is_all);
         Ok(is_whole.then(|| Box::new(Record::of(&head, size))))

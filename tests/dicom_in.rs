@@ -1,0 +1,126 @@
+//! DICOM series as volumes, against an independent reading by pydicom and NumPy.
+
+use std::path::Path;
+use std::process::Command;
+
+use bytes::Bytes;
+use serde_json::Value;
+use stages::dicom::folder;
+use stages::dicom::stack::StackConf;
+
+/// Reads slices with pydicom and resamples them with NumPy onto the grid that it is told, voxel by voxel in the patient's
+/// coordinates: straight along the normal onto the slice before and the one behind, each read bilinearly.
+const READER: &str = r#"
+import glob, json, sys
+import numpy, pydicom
+told = json.loads(sys.argv[2])
+slices = [pydicom.dcmread(path) for path in glob.glob(sys.argv[1] + "/*.dcm")]
+row, column = (numpy.array(slices[0].ImageOrientationPatient, float)[part] for part in (slice(0, 3), slice(3, 6)))
+normal = numpy.cross(row, column)
+normal /= numpy.linalg.norm(normal)
+position = lambda item: numpy.array(item.ImagePositionPatient, float)
+slices.sort(key=lambda item: position(item) @ normal)
+between_rows, between_columns = (float(step) for step in slices[0].PixelSpacing)
+images = [item.pixel_array * float(item.get("RescaleSlope", 1)) + float(item.get("RescaleIntercept", 0)) for item in slices]
+along = numpy.array([position(item) @ normal for item in slices])
+
+shape, affine = told["shape"], numpy.array(told["affine_ras"])
+i, j, k = numpy.meshgrid(*[numpy.arange(size) for size in shape], indexing="ij")
+world = numpy.stack([i, j, k, numpy.ones_like(i)], -1) @ affine.T
+lps = world[..., :3] * [-1, -1, 1]
+height = lps @ normal
+
+def bilinear(image, origin):
+    offset = lps - origin
+    c, r = offset @ row / between_columns, offset @ column / between_rows
+    inside = (c >= -1e-6) & (c <= image.shape[1] - 1 + 1e-6) & (r >= -1e-6) & (r <= image.shape[0] - 1 + 1e-6)
+    c, r = c.clip(0, image.shape[1] - 1), r.clip(0, image.shape[0] - 1)
+    c0, r0 = numpy.minimum(c.astype(int), image.shape[1] - 2), numpy.minimum(r.astype(int), image.shape[0] - 2)
+    fc, fr = c - c0, r - r0
+    value = (image[r0, c0] * (1 - fc) + image[r0, c0 + 1] * fc) * (1 - fr) + (image[r0 + 1, c0] * (1 - fc) + image[r0 + 1, c0 + 1] * fc) * fr
+    return value, inside
+
+behind = numpy.clip(numpy.searchsorted(along, height + 1e-9, side="right"), 1, len(slices) - 1)
+result = numpy.full(shape, min(image.min() for image in images), float)
+for upper in range(1, len(slices)):
+    here = behind == upper
+    share = ((height - along[upper - 1]) / (along[upper] - along[upper - 1])).clip(0, 1)
+    (one, in_one), (other, in_other) = (bilinear(images[index], position(slices[index])) for index in (upper - 1, upper))
+    mixed = numpy.where(in_one & in_other, one * (1 - share) + other * share, numpy.where(in_one, one, other))
+    result = numpy.where(here & (in_one | in_other), mixed, result)
+print(json.dumps({"sum": float(result.sum()), "min": float(result.min()), "max": float(result.max()),
+                  "gaps": numpy.diff(along).tolist()}))
+"#;
+
+fn objects_in(folder: &Path) -> Vec<Bytes> {
+    let entries = std::fs::read_dir(folder).expect("folder");
+    let paths = entries.map(|entry| entry.expect("entry").path());
+    let dicom = paths.filter(|path| path.extension().is_some_and(|ending| ending == "dcm"));
+    dicom
+        .map(|path| std::fs::read(path).expect("file").into())
+        .collect()
+}
+
+#[test]
+fn a_tilted_and_uneven_series_is_resampled_as_an_independent_reading_has_it() {
+    let Some(python) = std::env::var_os("SPINESTREAM_PYTHON") else {
+        eprintln!("skipped: SPINESTREAM_PYTHON is not set");
+        return;
+    };
+    let Some(shared) = std::env::var_os("SPINESTREAM_SHARED") else {
+        eprintln!("skipped: SPINESTREAM_SHARED is not set");
+        return;
+    };
+    let series = Path::new(&shared).join("data/dicom/dcm_qa_ct");
+    let objects = objects_in(&series);
+    assert_eq!(objects.len(), 4);
+
+    // as it stands: a hole of 48 mm is not filled in
+    let seen = folder::inspect(&objects, &StackConf::default(), 1 << 30);
+    let [only] = seen.series.as_slice() else {
+        panic!("one series: {seen}");
+    };
+    assert_eq!(
+        only.refused.as_ref().expect("refused").reason,
+        "slices_too_far_apart"
+    );
+
+    // where a user says that it may be
+    let conf = StackConf {
+        max_gap_mm: 60.0,
+        ..StackConf::default()
+    };
+    let seen = folder::inspect(&objects, &conf, 1 << 30);
+    let volume = seen.series[0].volume.as_ref().expect("a volume");
+    assert!(volume.resampled);
+    assert_eq!(volume.stack.spacing_class.as_str(), "uneven_tilted");
+    let told = serde_json::to_string(volume).expect("JSON");
+    let read = Command::new(python)
+        .args(["-c", READER])
+        .arg(&series)
+        .arg(told)
+        .output()
+        .expect("python");
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+    let expected: Value = serde_json::from_slice(&read.stdout).expect("JSON");
+    let number = |name: &str| expected[name].as_f64().expect("a number");
+    println!("ours {volume:?}\nNumPy's {expected}");
+    // ours are single precision, voxel by voxel
+    let voxels: usize = volume.shape.iter().product();
+    assert!(
+        (volume.sum_f64 - number("sum")).abs() < 1e-4 * voxels as f64,
+        "{} {}",
+        volume.sum_f64,
+        number("sum")
+    );
+    assert!((f64::from(volume.min) - number("min")).abs() < 1e-3);
+    assert!((f64::from(volume.max) - number("max")).abs() < 1e-3);
+    for (found, expected) in volume
+        .stack
+        .gap_along_normal_mm
+        .iter()
+        .zip(expected["gaps"].as_array().expect("gaps"))
+    {
+        assert!((found - expected.as_f64().expect("a gap")).abs() < 1e-6);
+    }
+}
