@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use stages::compare::ComparisonConf;
 use stages::crop::CropConf;
+use stages::dicom::DicomConf;
 use stages::evaluate::EvaluateConf;
 use stages::pool::PoolConf;
 use stages::store::StoreConf;
@@ -51,6 +52,8 @@ pub struct Conf {
     pub watch: WatchConf,
     /// What is written.
     pub write: WriteConf,
+    /// What is taken from DICOM.
+    pub dicom: DicomConf,
     /// How a model is trained.
     #[cfg(feature = "torch")]
     pub train: TrainConf,
@@ -123,6 +126,7 @@ impl Conf {
         let samples = self.model.samples;
         self.write.check(samples).map_err(|message| anyhow!(message))?;
         self.comparison.check().map_err(|message| anyhow!(message))?;
+        self.dicom.series.check().map_err(|message| anyhow!(message))?;
         for (name, table) in self.label_tables() {
             if table.len() != self.labels.get(&name).map_or(0, BTreeMap::len) {
                 bail!("labels.{name}: expected a number of its own for each level, found one twice");

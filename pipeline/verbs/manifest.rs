@@ -1,21 +1,25 @@
-//! `spinestream manifest`: writes a cohort manifest by walking names.
+//! `spinestream manifest`: writes a cohort manifest by walking names, or the headers of DICOM objects.
+
+pub mod dicom;
 
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use object_store::ObjectMeta;
-use stages::manifest::walk::{References, to_csv, walk};
+use stages::manifest::walk::{References, is_mask, to_csv, walk};
 use stages::store::Stores;
 
 use super::place_of;
 use crate::Exit;
+use crate::conf::Conf;
 use crate::run::url;
+use dicom::Dump;
 
 /// Arguments of the verb.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Folder or prefix of masks.
+    /// Folder or prefix of masks, or of DICOM objects.
     pub url: String,
     /// Manifest to write (CSV).
     #[arg(short, long, value_name = "FILE")]
@@ -29,14 +33,35 @@ pub struct Arguments {
     /// Label scheme of the paired CT masks.
     #[arg(long, value_name = "SCHEME")]
     pub reference_labels: Option<String>,
+    #[command(flatten)]
+    dicom: dicom::Arguments,
+}
+
+impl Arguments {
+    /// Whether headers are read: told so, or nothing tells that there are NIfTI masks.
+    fn is_dicom(&self, objects: &[(String, ObjectMeta)]) -> bool {
+        let is_named = |(_, object): &(String, ObjectMeta)| is_mask(object.location.as_ref());
+        let is_told_of_names = self.labels.is_some() || self.references.is_some();
+        self.dicom.dicom || !(is_told_of_names || objects.is_empty() || objects.iter().any(is_named))
+    }
 }
 
 /// Writes the manifest and says what was left out.
 ///
 /// # Errors
-/// A place that cannot be read or written, or label maps without `--labels`.
-pub async fn manifest(arguments: &Arguments, stores: &Arc<Stores>) -> Result<Exit> {
+/// A place that cannot be read or written, label maps without `--labels`, or DICOM without a key for pseudonyms.
+pub async fn manifest(arguments: &Arguments, conf: &Conf, stores: &Arc<Stores>) -> Result<Exit> {
     let masks = objects(stores, "URL", &arguments.url).await?;
+    if arguments.is_dicom(&masks) {
+        let dump = Dump {
+            place: place_of(stores, "URL", &arguments.url)?,
+            objects: masks,
+            labels: arguments.labels.as_deref(),
+            reference_labels: arguments.reference_labels.as_deref(),
+            output: &arguments.output,
+        };
+        return dicom::manifest(&arguments.dicom, dump, conf, stores).await;
+    }
     let references = match &arguments.references {
         Some(text) => objects(stores, "--references", text).await?,
         None => Vec::new(),
@@ -56,7 +81,7 @@ pub async fn manifest(arguments: &Arguments, stores: &Arc<Stores>) -> Result<Exi
     }
     if found.rows.is_empty() {
         bail!(
-            "expected masks named like *_seg-vert_msk.nii.gz, *_dseg.nii.gz, vertebrae_L3.nii.gz or L1_case_seg.nii.gz, found none among {} objects",
+            "expected masks named like *_seg-vert_msk.nii.gz, *_dseg.nii.gz, vertebrae_L3.nii.gz or L1_case_seg.nii.gz, found none among {} objects; --dicom looks at them as DICOM",
             masks.len()
         );
     }

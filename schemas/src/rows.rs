@@ -8,6 +8,7 @@ mod column;
 mod comparison;
 mod metrics;
 mod model;
+mod objects;
 mod registered;
 mod vertebrae;
 
@@ -19,6 +20,7 @@ use arrow_schema::{ArrowError, Schema, SchemaRef};
 
 pub use cases::{CaseRow, TIMED_STAGES};
 pub use comparison::ComparisonRow;
+pub use objects::ObjectRow;
 pub use vertebrae::VertebraRow;
 
 use column::Column;
@@ -81,6 +83,7 @@ mod tests {
         assert_eq!(CaseRow::print(), include_str!("../tables/cases.txt"));
         assert_eq!(VertebraRow::print(), include_str!("../tables/vertebrae.txt"));
         assert_eq!(ComparisonRow::print(), include_str!("../tables/comparison.txt"));
+        assert_eq!(ObjectRow::print(), include_str!("../tables/objects.txt"));
     }
 
     #[test]
@@ -92,7 +95,13 @@ mod tests {
 
     #[test]
     fn column_names_are_unique() {
-        for schema in [CaseRow::schema(), VertebraRow::schema(), ComparisonRow::schema()] {
+        let objects = ObjectRow::schema();
+        for schema in [
+            CaseRow::schema(),
+            VertebraRow::schema(),
+            ComparisonRow::schema(),
+            objects,
+        ] {
             let mut names: Vec<_> = schema.fields().iter().map(|field| field.name().clone()).collect();
             names.sort();
             let count = names.len();

@@ -1,5 +1,6 @@
 //! Reads a cohort manifest: every row becomes a listed case, or a failure with a name.
 
+pub mod index;
 mod records;
 mod rows;
 pub mod walk;

@@ -65,27 +65,43 @@ pub async fn stamps(stores: &Stores, named: &Named) -> Result<Vec<ObjectMeta>, F
 /// # Errors
 /// The store's, or the object is larger.
 pub async fn look(place: &Place, limit: u64) -> Result<WeighedFile, StoreError> {
-    let beginning = GetOptions {
-        range: Some(GetRange::Bounded(0..HEAD_BYTES)),
-        ..GetOptions::default()
-    };
-    let found = match place.open_with(beginning).await {
-        Ok(found) => found,
-        Err(error) if is_final(&error) => return Err(error.into()),
-        // no range of an empty object, and none from some plain web servers: the whole is begun, and left
-        Err(_) => place.open().await?,
-    };
+    let found = begin(place, HEAD_BYTES).await?;
     let (size, etag) = (found.meta.size, found.meta.e_tag.clone());
     if size > limit {
         return Err(StoreError::TooLarge { limit, found: size });
     }
-    let most = usize::try_from(HEAD_BYTES).unwrap_or(usize::MAX);
     Ok(WeighedFile {
         key: ObjectKey::new(place.path.as_ref()),
         size,
-        head: gather(found, Vec::new(), most).await?.into(),
+        head: gather(found, Vec::new(), most(HEAD_BYTES)).await?.into(),
         etag,
     })
+}
+
+/// Reads the first `bytes` of an object, or all of one that is smaller.
+///
+/// # Errors
+/// The store's.
+pub async fn beginning(place: &Place, bytes: u64) -> Result<Bytes, StoreError> {
+    let found = begin(place, bytes).await?;
+    Ok(gather(found, Vec::new(), most(bytes)).await?.into())
+}
+
+async fn begin(place: &Place, bytes: u64) -> Result<GetResult, StoreError> {
+    let beginning = GetOptions {
+        range: Some(GetRange::Bounded(0..bytes)),
+        ..GetOptions::default()
+    };
+    match place.open_with(beginning).await {
+        Ok(found) => Ok(found),
+        Err(error) if is_final(&error) => Err(error.into()),
+        // no range of an empty object, and none from some plain web servers: the whole is begun, and left
+        Err(_) => place.open().await,
+    }
+}
+
+fn most(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// Reads what [`look`] has left.

@@ -3,8 +3,10 @@
 //! A bench uses the program as users do, on a store of its own, and leaves numbers with machine and commit.
 
 mod cohort;
+mod index;
 mod kills;
 mod machine;
+mod slices;
 mod soak;
 mod store;
 mod watch;
@@ -48,6 +50,8 @@ pub enum Bench {
     Soak(soak::Arguments),
     /// Kills a run again and again, and holds what it leaves against a run that nobody disturbed.
     Kills(kills::Arguments),
+    /// Makes a manifest of many DICOM objects and says how fast their headers are read.
+    Index(index::Arguments),
 }
 
 impl Bench {
@@ -59,6 +63,7 @@ impl Bench {
         match self {
             Self::Soak(arguments) => soak::soak(arguments, checkout, cache),
             Self::Kills(arguments) => kills::kills(arguments, checkout, cache),
+            Self::Index(arguments) => index::index(arguments, checkout, cache),
         }
     }
 }
@@ -127,14 +132,19 @@ impl Setting {
         Process::start(self.store.lend(&mut command))
     }
 
-    /// Writes the numbers beside where they come from, and says where.
+    /// Writes the numbers of runs of small cases.
     fn keep(&self, numbers: &impl Serialize, settings: &[&str]) -> Result<()> {
+        self.keep_with(numbers, SMALL.iter().chain(settings).copied().collect())
+    }
+
+    /// Writes the numbers beside where they come from, and says where.
+    fn keep_with(&self, numbers: &impl Serialize, settings: Vec<&str>) -> Result<()> {
         let document = Document {
             bench: self.name,
             origin: &self.origin,
             store: self.store.kind(),
             seed: self.seed,
-            settings: SMALL.iter().chain(settings).copied().collect(),
+            settings,
             numbers,
         };
         fs::create_dir_all(&self.results)?;

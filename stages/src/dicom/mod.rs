@@ -3,16 +3,22 @@
 //! World is LPS there and RAS here; the change is made in [`plane`] and nowhere else.
 
 mod codec;
+pub mod conf;
 pub mod data_set;
 pub mod folder;
 pub mod inspect;
 pub mod object;
 pub mod pixels;
 pub mod plane;
+pub mod pseudonym;
 pub mod seg;
 pub mod series;
 pub mod stack;
 
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use conf::DicomConf;
 pub use object::{Head, Object};
 
 #[cfg(test)]

@@ -65,10 +65,17 @@ pub enum PixelBytes {
 pub struct Head {
     /// UID of the transfer syntax.
     pub transfer_syntax: String,
+    /// UID of the SOP class: the object's own, or else, as file sets have it, the meta information's.
+    pub sop_class: String,
     /// Elements up to the pixel data, or up to where the beginning ends.
     pub header: DataSet,
     /// Whether the beginning reaches to the pixel data, or to the object's end.
     pub is_whole: bool,
+    /// Whether pixel data follows.
+    pub has_pixels: bool,
+    /// Bytes that the whole object must have; `None` where only the object itself tells: compressed frames, deflated
+    /// data sets.
+    pub promised_bytes: Option<u64>,
 }
 
 impl Head {
@@ -77,12 +84,32 @@ impl Head {
     /// # Errors
     /// No DICOM, a transfer syntax that is not known, or damage; not that the bytes end too early.
     pub fn read(beginning: &Bytes) -> Result<Self, Fault> {
-        let Opened { syntax, uid, bytes } = open(beginning, HEADER_MOST)?;
+        let Opened {
+            syntax,
+            uid,
+            sop_class,
+            bytes,
+        } = open(beginning, HEADER_MOST)?;
         let (header, end) = data_set::read(&bytes, syntax)?;
+        let is_deflated = uid == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN;
+        let promised_bytes = match end {
+            End::Pixels {
+                at,
+                length: Some(length),
+                ..
+            } if !is_deflated => {
+                let before = beginning.len() - bytes.len();
+                Some((before + at) as u64 + u64::from(length))
+            }
+            _ => None,
+        };
         Ok(Self {
             transfer_syntax: uid,
+            sop_class: header.text(tags::SOP_CLASS_UID).unwrap_or(sop_class),
             header,
             is_whole: end != End::Cut,
+            has_pixels: matches!(end, End::Pixels { .. }),
+            promised_bytes,
         })
     }
 
@@ -98,7 +125,9 @@ impl Object {
     /// # Errors
     /// No DICOM, a transfer syntax that is not known, damage, or bytes that end too early.
     pub fn read(object: &Bytes, max_bytes: u64) -> Result<Self, Fault> {
-        let Opened { syntax, uid, bytes } = open(object, max_bytes)?;
+        let Opened {
+            syntax, uid, bytes, ..
+        } = open(object, max_bytes)?;
         let (header, end) = data_set::read(&bytes, syntax)?;
         let pixels = match end {
             End::Whole => PixelBytes::None,
@@ -145,6 +174,7 @@ impl Object {
 struct Opened {
     syntax: &'static TransferSyntax,
     uid: String,
+    sop_class: String,
     bytes: Bytes,
 }
 
@@ -156,7 +186,11 @@ fn open(object: &Bytes, max_bytes: u64) -> Result<Opened, Fault> {
             "expected the preamble of a DICOM file with DICM at byte 128, found none",
         ));
     }
-    let (uid, begin) = meta(object).ok_or_else(|| {
+    let Meta {
+        syntax: uid,
+        sop_class,
+        begin,
+    } = meta(object).ok_or_else(|| {
         Fault::unreadable(
             "bad_meta",
             "expected DICOM file meta information with a transfer syntax, found damage or a part of it",
@@ -173,6 +207,7 @@ fn open(object: &Bytes, max_bytes: u64) -> Result<Opened, Fault> {
         return Ok(Opened {
             syntax: explicit_little_endian(),
             uid,
+            sop_class,
             bytes,
         });
     }
@@ -182,14 +217,26 @@ fn open(object: &Bytes, max_bytes: u64) -> Result<Opened, Fault> {
             "expected a transfer syntax of the standard, found the UID of none that is known",
         )
     })?;
-    Ok(Opened { syntax, uid, bytes })
+    Ok(Opened {
+        syntax,
+        uid,
+        sop_class,
+        bytes,
+    })
 }
 
-/// Returns the transfer syntax of the file meta information, and where the data set behind it begins (PS3.10 section
-/// 7.1). Elements of group 2 are walked one by one: writers forget the group's length, or get it wrong.
-fn meta(object: &[u8]) -> Option<(String, usize)> {
+/// What the file meta information says.
+struct Meta {
+    syntax: String,
+    sop_class: String,
+    /// Where the data set behind it begins.
+    begin: usize,
+}
+
+/// Reads the file meta information (PS3.10 section 7.1). Elements of group 2 are walked one by one: writers forget the group's length, or get it wrong.
+fn meta(object: &[u8]) -> Option<Meta> {
     let mut at = PREAMBLE;
-    let mut syntax = None;
+    let (mut syntax, mut sop_class) = (None, None);
     while object.get(at..)?.starts_with(&[0x02, 0x00]) {
         let header: &[u8; 8] = object.get(at..)?.first_chunk()?;
         let long = matches!(
@@ -204,13 +251,26 @@ fn meta(object: &[u8]) -> Option<(String, usize)> {
         };
         let end = begin.checked_add(length)?;
         let value = object.get(begin..end)?;
-        if header[2..4] == [0x10, 0x00] {
-            let text = std::str::from_utf8(value).ok()?;
-            syntax = Some(text.trim_end_matches(['\0', ' ']).to_owned());
+        let text = || {
+            Some(
+                std::str::from_utf8(value)
+                    .ok()?
+                    .trim_end_matches(['\0', ' '])
+                    .to_owned(),
+            )
+        };
+        match [header[2], header[3]] {
+            [0x10, 0x00] => syntax = Some(text()?),
+            [0x02, 0x00] => sop_class = text(),
+            _ => {}
         }
         at = end;
     }
-    Some((syntax?, at))
+    Some(Meta {
+        syntax: syntax?,
+        sop_class: sop_class.unwrap_or_default(),
+        begin: at,
+    })
 }
 
 fn explicit_little_endian() -> &'static TransferSyntax {

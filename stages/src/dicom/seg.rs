@@ -98,6 +98,15 @@ impl Header {
         let kind = kind(header)?;
         let layout = Layout::of(header)?;
         let segments = segments(header)?;
+        // a number that is not true costs neither time nor memory
+        let described = header.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).len();
+        if layout.frames > described.max(1) {
+            let message = format!(
+                "expected functional groups of {} frames, found those of {described}",
+                layout.frames
+            );
+            return Err(Fault::unreadable("bad_segments", message));
+        }
         let frames = 0..layout.frames;
         let groups = frames.map(|frame| Groups::of(header, frame));
         let planes: Vec<Plane> = groups

@@ -10,7 +10,7 @@ use super::{COLUMNS, Written};
 
 /// What a name says of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Meaning {
+pub(super) enum Meaning {
     /// A label map of a whole scan: `sub-…_seg-vert_msk.nii.gz` (VerSe, SPINEPS), `…_dseg.nii.gz` (BIDS).
     Map { case: String, person: String },
     /// One class of a TotalSegmentator folder: `vertebrae_L3.nii.gz`.
@@ -26,6 +26,11 @@ pub struct Walk {
     pub rows: Vec<Written>,
     /// How many objects were left out, by reason.
     pub left_out: BTreeMap<&'static str, usize>,
+}
+
+/// Returns whether the name of an object is one of a mask.
+pub fn is_mask(key: &str) -> bool {
+    meaning(key).is_some()
 }
 
 /// Where references of the same persons lie and how they are labelled.
@@ -156,7 +161,8 @@ fn row(case: String, mask: String, labels: String, person: String) -> Written {
     }
 }
 
-fn meaning(key: &str) -> Option<Meaning> {
+/// Returns what a name says; `None` where it is none of a mask.
+pub(super) fn meaning(key: &str) -> Option<Meaning> {
     let (folders, name) = key.rsplit_once('/').unwrap_or(("", key));
     let stem = name
         .strip_suffix(".nii.gz")
