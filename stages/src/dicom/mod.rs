@@ -9,6 +9,7 @@ pub mod inspect;
 pub mod object;
 pub mod pixels;
 pub mod plane;
+pub mod pseudonym;
 pub mod seg;
 pub mod series;
 pub mod stack;
