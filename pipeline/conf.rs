@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use stages::compare::ComparisonConf;
 use stages::crop::CropConf;
+use stages::dicom::conf::DicomConf;
 use stages::evaluate::EvaluateConf;
 use stages::pool::PoolConf;
 use stages::store::StoreConf;
@@ -51,6 +52,8 @@ pub struct Conf {
     pub watch: WatchConf,
     /// What is written.
     pub write: WriteConf,
+    /// DICOM objects.
+    pub dicom: DicomConf,
     /// How a model is trained.
     #[cfg(feature = "torch")]
     pub train: TrainConf,

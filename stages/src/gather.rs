@@ -76,7 +76,10 @@ impl Cut {
         Self {
             weigh: Weigh {
                 stores: Arc::clone(stores),
-                conf: WeighConf { max_bytes },
+                conf: WeighConf {
+                    max_bytes,
+                    images: false,
+                },
             },
             fetch: Fetch {
                 stores: Arc::clone(stores),

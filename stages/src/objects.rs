@@ -65,8 +65,16 @@ pub async fn stamps(stores: &Stores, named: &Named) -> Result<Vec<ObjectMeta>, F
 /// # Errors
 /// The store's, or the object is larger.
 pub async fn look(place: &Place, limit: u64) -> Result<WeighedFile, StoreError> {
+    look_as_far(place, limit, HEAD_BYTES).await
+}
+
+/// The same, with a beginning of that many bytes.
+///
+/// # Errors
+/// The store's, or the object is larger.
+pub async fn look_as_far(place: &Place, limit: u64, bytes: u64) -> Result<WeighedFile, StoreError> {
     let beginning = GetOptions {
-        range: Some(GetRange::Bounded(0..HEAD_BYTES)),
+        range: Some(GetRange::Bounded(0..bytes)),
         ..GetOptions::default()
     };
     let found = match place.open_with(beginning).await {
@@ -79,7 +87,7 @@ pub async fn look(place: &Place, limit: u64) -> Result<WeighedFile, StoreError> 
     if size > limit {
         return Err(StoreError::TooLarge { limit, found: size });
     }
-    let most = usize::try_from(HEAD_BYTES).unwrap_or(usize::MAX);
+    let most = usize::try_from(bytes).unwrap_or(usize::MAX);
     Ok(WeighedFile {
         key: ObjectKey::new(place.path.as_ref()),
         size,

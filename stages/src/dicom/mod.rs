@@ -3,7 +3,9 @@
 //! World is LPS there and RAS here; the change is made in [`plane`] and nowhere else.
 
 mod codec;
+pub mod conf;
 pub mod data_set;
+pub(crate) mod elements;
 pub mod folder;
 pub mod inspect;
 pub mod object;
@@ -11,7 +13,9 @@ pub mod pixels;
 pub mod plane;
 pub mod pseudonym;
 pub mod seg;
+pub mod seg_out;
 pub mod series;
+pub mod source;
 pub mod stack;
 
 pub use object::{Head, Object};
@@ -20,3 +24,5 @@ pub use object::{Head, Object};
 mod golden;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+pub(crate) mod testing;
