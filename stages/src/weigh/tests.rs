@@ -167,12 +167,9 @@ async fn a_header_longer_than_the_beginning_is_read_on() {
     let found = weigh_image(&files, Image::Folder(url("mr")), 1 << 30)
         .await
         .expect("weighed");
-    assert_eq!(
-        found.origin.bytes_read,
-        3 * (32 + 128 + 412) << 10,
-        "{}",
-        files[0].1.len()
-    );
+    // 32 and 128 KiB of each, then all there is
+    let sizes: usize = files.iter().map(|(_, bytes)| bytes.len() + (160 << 10)).sum();
+    assert_eq!(found.origin.bytes_read, sizes as u64);
     assert!(found.origin.source.is_some());
     // cut in the long element
     let cut = files
