@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use stages::compare::ComparisonConf;
 use stages::crop::CropConf;
-use stages::dicom::conf::DicomConf;
+use stages::dicom::DicomConf;
 use stages::evaluate::EvaluateConf;
 use stages::pool::PoolConf;
 use stages::store::StoreConf;

@@ -9,6 +9,7 @@ use schemas::Affine;
 use serde_json::{Value, json};
 
 use crate::support::dicom::{Study, affine, dciodvfy, dcmqi, read_seg, study};
+use crate::support::rows_of;
 
 /// A key that a test of ours may tell.
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -28,10 +29,13 @@ impl<'a> Ran<'a> {
         let ran = run(study, &out, Some(KEY), settings);
         let said = String::from_utf8_lossy(&ran.stderr).into_owned();
         assert_eq!(ran.status.code(), Some(0), "{said}");
-        for text in identifying(study) {
+        let ran = Self { study, out };
+        let known = identifying(study).into_iter().chain(ran.uids());
+        for text in known {
             assert!(!said.contains(&text), "{text}: {said}");
+            assert!(!is_in_tables(&ran.out, &text), "{text}");
         }
-        Self { study, out }
+        ran
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -101,6 +105,21 @@ fn run(study: &Study, out: &Path, key: Option<&str>, settings: &[&str]) -> Outpu
         command.env("SPINESTREAM_SITE_KEY", key);
     }
     command.output().expect("runs")
+}
+
+/// Whether a text stands in a cell of the tables, or in the record.
+fn is_in_tables(out: &Path, text: &str) -> bool {
+    let parts = ["tables/cases/run=test", "tables/vertebrae/run=test", "runs/test"];
+    let files = parts.into_iter().flat_map(|part| fs::read_dir(out.join(part)).expect("folder"));
+    let mut files = files.map(|entry| entry.expect("entry").path());
+    files.any(|path| {
+        let bytes = fs::read(&path).expect("read");
+        if path.extension().is_some_and(|extension| extension == "parquet") {
+            let rows = rows_of(bytes.into());
+            return rows.iter().flat_map(|row| row.values()).any(|cell| cell.contains(text));
+        }
+        holds(&bytes, text)
+    })
 }
 
 /// Asserts that slices of a grid are some of another's.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Section `[dicom]`: objects that are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DicomConf {
     /// Whether objects are for outside the hospital: no name, date or description of the source, and keyed hashes for

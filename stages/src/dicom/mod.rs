@@ -18,6 +18,7 @@ pub mod series;
 pub mod source;
 pub mod stack;
 
+pub use conf::DicomConf;
 pub use object::{Head, Object};
 
 #[cfg(test)]
@@ -25,4 +26,4 @@ mod golden;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
-pub(crate) mod testing;
+pub(crate) mod sample;

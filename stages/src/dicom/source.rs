@@ -8,6 +8,7 @@ use schemas::{Fault, SourceSeries, SourceSlice};
 
 use super::data_set::DataSet;
 use super::plane::{Groups, Plane, other_space};
+use super::series::check_image;
 use super::stack::{Stack, StackConf};
 
 /// Most slices: two metres of a quarter of a millimetre.
@@ -48,8 +49,8 @@ const IMAGE: [Tag; 3] = [
 /// Returns the series that an image's objects are, in whatever order they come.
 ///
 /// # Errors
-/// `several_series`, `mixed_frame_of_reference`, `secondary_capture`, `burned_in`, `not_an_image`, `bad_uid`,
-/// `no_geometry`, `bad_geometry`, and those of [`Stack::of`].
+/// `several_series`, `mixed_frame_of_reference`, `not_an_image`, `bad_uid`, `no_geometry`, `bad_geometry`, and those of
+/// [`check_image`] and [`Stack::of`].
 pub fn source_series(headers: &[DataSet], conf: &StackConf) -> Result<SourceSeries, Fault> {
     let Some(first) = headers.first() else {
         return Err(Fault::missing(
@@ -117,21 +118,11 @@ pub fn source_series(headers: &[DataSet], conf: &StackConf) -> Result<SourceSeri
     })
 }
 
-/// Refuses what is no image of a scanner: screens may show names, and lie nowhere.
+/// Refuses what a mask is not drawn on: screens and colours may show names and lie nowhere, and a segmentation is no
+/// image.
 fn check_kind(header: &DataSet) -> Result<(), Fault> {
+    check_image(header)?;
     let class = header.text(tags::SOP_CLASS_UID).unwrap_or_default();
-    let is_below = |parent: &str| {
-        let rest = class.strip_prefix(parent);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    };
-    if is_below(uids::SECONDARY_CAPTURE_IMAGE_STORAGE) {
-        let message = "expected the image of a scanner, found a secondary capture";
-        return Err(Fault::unsuitable("secondary_capture", message));
-    }
-    if header.text(tags::BURNED_IN_ANNOTATION).as_deref() == Some("YES") {
-        let message = "expected an image without texts in its pixels, found Burned In Annotation";
-        return Err(Fault::unsuitable("burned_in", message));
-    }
     let is_segmentation =
         [uids::SEGMENTATION_STORAGE, uids::LABEL_MAP_SEGMENTATION_STORAGE].contains(&&*class);
     if is_segmentation || header.whole(tags::ROWS).is_none() {

@@ -2,7 +2,7 @@ use schemas::{CaseId, Level, ObjectUrl, Origin};
 
 use super::*;
 use crate::decode::testing::{Sample, gzip};
-use crate::dicom::testing::{Series, oblique};
+use crate::dicom::sample::{Series, oblique};
 
 async fn weigh(files: &[(&str, Vec<u8>)], mask: &str, scheme: LabelScheme) -> Weighed {
     let stores = Arc::new(Stores::default());

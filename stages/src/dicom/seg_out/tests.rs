@@ -11,10 +11,10 @@ use schemas::{LabelMap, LabelScheme, ModelIdentity, Patch, Reconstruction, Spaci
 use super::*;
 use crate::dicom::Object;
 use crate::dicom::pseudonym::SiteKey;
+use crate::dicom::sample::{IDENTIFYING, Series, oblique};
 use crate::dicom::seg;
 use crate::dicom::source::source_series;
 use crate::dicom::stack::StackConf;
-use crate::dicom::testing::{IDENTIFYING, Series, oblique};
 use crate::paste::paste;
 
 const FORMS: [SegForm; 2] = [SegForm::Binary, SegForm::LabelMap];

@@ -1,5 +1,5 @@
 use super::*;
-use crate::dicom::testing::{Series, oblique};
+use crate::dicom::sample::{Series, oblique};
 
 /// Seven sagittal slices, turned a little.
 fn series() -> Series {
@@ -104,7 +104,10 @@ fn pictures_of_screens_and_names_in_pixels_are_refused() {
         let file = series.file(0, |object| object.text(tag, text));
         vec![crate::dicom::Head::read(&file.into()).expect("header").header]
     };
-    assert_eq!(reason(&with(tags::BURNED_IN_ANNOTATION, "YES")), "burned_in");
+    assert_eq!(
+        reason(&with(tags::BURNED_IN_ANNOTATION, "YES")),
+        "burned_in_annotation"
+    );
     assert_eq!(reason(&with(tags::SERIES_INSTANCE_UID, "JANE DOE")), "bad_uid");
     assert_eq!(reason(&with(tags::IMAGE_POSITION_PATIENT, "1\\2")), "no_geometry");
     let mut header = with(tags::IMAGE_COMMENTS, "").remove(0);
