@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(decimal(-0.0), "0");
         assert_eq!(decimal(-1.0 / 3.0), "-0.3333333333333");
         assert_eq!(decimal(1.0 / 30000.0), "3.33333333333e-5");
-        assert_eq!(decimal(-1234.567_890_123_456), "-1234.5678901235");
+        assert_eq!(decimal(-1_234.567_890_123_456), "-1234.5678901235");
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct Series {
     pub size: [u16; 2],
     /// Last part of the series' UID.
     pub series: u32,
+    /// SOP class of objects of one slice.
+    pub class: &'static str,
 }
 
 impl Series {
@@ -47,6 +49,7 @@ impl Series {
             planes: (0..slices).map(plane).collect(),
             size,
             series: 4712,
+            class: uids::MR_IMAGE_STORAGE,
         }
     }
 
@@ -62,9 +65,7 @@ impl Series {
         let pixels = usize::from(self.size[0]) * usize::from(self.size[1]) * 2;
         object.put(tags::PIXEL_DATA, VR::OW, vec![7_u8; pixels]);
         add(&mut object);
-        object
-            .file(uids::MR_IMAGE_STORAGE, &self.instance(slice))
-            .expect("file")
+        object.file(self.class, &self.instance(slice)).expect("file")
     }
 
     /// Returns the files of all slices.

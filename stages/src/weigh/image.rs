@@ -101,6 +101,11 @@ async fn header(place: &Place) -> Result<(Option<DataSet>, u64), Fault> {
             .map_err(StoreError::into_fault)?;
         read += file.head.len() as u64;
         if file.head.get(PREAMBLE - MAGIC.len()..PREAMBLE) != Some(MAGIC) {
+            if is_bare(&file.head) {
+                let message = "expected an image with the preamble of a DICOM file, found a data set without: save it as a file \
+                               of part 10";
+                return Err(Fault::unreadable("not_dicom", message));
+            }
             return Ok((None, read));
         }
         let is_all = file.head.len() as u64 >= file.size;
@@ -123,4 +128,12 @@ async fn header(place: &Place) -> Result<(Option<DataSet>, u64), Fault> {
         }
         far = (far * FARTHER).min(HEADER_MOST);
     }
+}
+
+/// Whether bytes begin as a DICOM data set does, or its meta information, that nobody has made a file of.
+fn is_bare(head: &[u8]) -> bool {
+    let Some([group, 0, element, 0]) = head.first_chunk() else {
+        return false;
+    };
+    [2, 8].contains(group) && *element <= 0x18
 }

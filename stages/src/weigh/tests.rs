@@ -192,7 +192,8 @@ async fn an_image_that_is_no_dicom_costs_nothing_and_a_wrong_one_its_case() {
         .await
         .expect("NIfTI");
     assert!(nifti.origin.source.is_none());
-    let files = folder(slices().files());
+    let mut files = folder(slices().files());
+    files.push(("bare.dcm", files[0].1[132..].to_vec()));
     let reason = async |image: Image, max_bytes: u64| {
         weigh_image(&files, image, max_bytes)
             .await
@@ -204,6 +205,7 @@ async fn an_image_that_is_no_dicom_costs_nothing_and_a_wrong_one_its_case() {
         reason(objects(&["mr/1.dcm", "m.nii"]), 1 << 30).await,
         "not_dicom"
     );
+    assert_eq!(reason(objects(&["bare.dcm"]), 1 << 30).await, "not_dicom");
     assert_eq!(reason(objects(&["mr/1.dcm"]), 1 << 30).await, "one_slice");
     assert_eq!(reason(objects(&["mr/9.dcm"]), 1 << 30).await, "object_not_found");
     assert_eq!(

@@ -87,12 +87,18 @@ impl Identity {
         object.text(tags::STUDY_INSTANCE_UID, self.foreign(&source.study_uid));
         match self {
             Self::Kept => {
-                let study_date = (tags::STUDY_DATE.group(), tags::STUDY_DATE.element());
-                if let Some((_, date)) = source.person.iter().find(|(tag, _)| *tag == study_date) {
-                    object.text(tags::CONTENT_DATE, date.as_str());
+                if let Some(date) = told(source, tags::STUDY_DATE) {
+                    object.text(tags::CONTENT_DATE, date);
                 }
                 for ((group, element), text) in &source.person {
                     object.text(Tag(*group, *element), text.as_str());
+                }
+                // whoever removed an identity before us may have said how in codes alone
+                let removed = tags::PATIENT_IDENTITY_REMOVED;
+                if told(source, removed) == Some("YES")
+                    && told(source, tags::DEIDENTIFICATION_METHOD).is_none()
+                {
+                    object.text(tags::DEIDENTIFICATION_METHOD, "as of the source images");
                 }
             }
             Self::Hidden(_) => {
@@ -104,6 +110,13 @@ impl Identity {
             }
         }
     }
+}
+
+/// Returns what the source says of patient or study.
+fn told(source: &SourceSeries, tag: Tag) -> Option<&str> {
+    let tag = (tag.group(), tag.element());
+    let found = source.person.iter().find(|(known, _)| *known == tag);
+    found.map(|(_, text)| text.as_str())
 }
 
 /// Returns a UID, `2.25.` and a number (PS3.5 section B.2), that follows from words; as [`SiteKey::uid`] without a key.

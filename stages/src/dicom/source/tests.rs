@@ -88,7 +88,7 @@ fn what_is_no_stack_of_one_series_is_refused() {
         ..turned.planes[3]
     };
     assert_eq!(reason(&turned.headers()), "mixed_planes");
-    let mut larger = one.clone();
+    let mut larger = one;
     larger.size = [12, 13];
     assert_eq!(
         reason(&[&headers[..3], &larger.headers()[3..]].concat()),
@@ -110,15 +110,14 @@ fn pictures_of_screens_and_names_in_pixels_are_refused() {
     );
     assert_eq!(reason(&with(tags::SERIES_INSTANCE_UID, "JANE DOE")), "bad_uid");
     assert_eq!(reason(&with(tags::IMAGE_POSITION_PATIENT, "1\\2")), "no_geometry");
-    let mut header = with(tags::IMAGE_COMMENTS, "").remove(0);
-    let class = |uid: &str| {
-        let text = dicom_core::PrimitiveValue::from(uid);
-        crate::dicom::data_set::Element::Value(dicom_core::VR::UI, text)
+    let of_class = |class: &'static str| Series {
+        class,
+        ..series.clone()
     };
-    header.put(tags::SOP_CLASS_UID, class(uids::SECONDARY_CAPTURE_IMAGE_STORAGE));
-    assert_eq!(reason(&[header.clone()]), "secondary_capture");
-    header.put(tags::SOP_CLASS_UID, class(uids::SEGMENTATION_STORAGE));
-    assert_eq!(reason(&[header]), "not_an_image");
+    let screen = of_class(uids::SECONDARY_CAPTURE_IMAGE_STORAGE);
+    assert_eq!(reason(&screen.headers()), "secondary_capture");
+    let segmentation = of_class(uids::SEGMENTATION_STORAGE);
+    assert_eq!(reason(&segmentation.headers()), "not_an_image");
 }
 
 #[test]
