@@ -10,6 +10,7 @@ mod compose;
 mod degradation;
 mod dicom_fixture;
 mod dicom_in;
+mod dicom_manifest;
 mod equal_tables;
 mod evaluate;
 mod faults;
