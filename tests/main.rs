@@ -10,6 +10,7 @@ mod compose;
 mod degradation;
 mod dicom_fixture;
 mod dicom_in;
+mod dicom_manifest;
 mod dicom_run;
 mod dicom_seg;
 mod equal_tables;

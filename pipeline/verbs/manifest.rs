@@ -34,7 +34,7 @@ pub struct Arguments {
     #[arg(long, value_name = "SCHEME")]
     pub reference_labels: Option<String>,
     #[command(flatten)]
-    dicom: dicom::Arguments,
+    dicom: dicom::DicomArguments,
 }
 
 impl Arguments {

@@ -25,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Arguments that are a DICOM dump's alone.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub struct DicomArguments {
     /// Reads headers: URL is a DICOM dump in any layout. Goes without saying where neither --labels nor --references
     /// is given and no name is one of a mask.
     #[arg(long, conflicts_with = "references")]
@@ -70,7 +70,7 @@ pub struct Dump<'a> {
 /// # Errors
 /// No key; an unknown scheme; a place that cannot be written; no case.
 pub async fn manifest(
-    arguments: &Arguments,
+    arguments: &DicomArguments,
     dump: Dump<'_>,
     conf: &Conf,
     stores: &Arc<Stores>,
@@ -138,7 +138,7 @@ pub async fn manifest(
     Ok(Exit::Done)
 }
 
-fn site_key(arguments: &Arguments) -> Result<SiteKey> {
+fn site_key(arguments: &DicomArguments) -> Result<SiteKey> {
     if arguments.pseudonyms == Pseudonyms::Random {
         return Ok(SiteKey::random()?);
     }
