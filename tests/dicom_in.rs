@@ -32,7 +32,8 @@ height = lps @ normal
 
 def bilinear(image, origin):
     offset = lps - origin
-    c, r = offset @ row / between_columns, offset @ column / between_rows
+    # direction cosines are rounded: their length is not quite 1
+    c, r = offset @ row / (row @ row) / between_columns, offset @ column / (column @ column) / between_rows
     inside = (c >= -1e-6) & (c <= image.shape[1] - 1 + 1e-6) & (r >= -1e-6) & (r <= image.shape[0] - 1 + 1e-6)
     c, r = c.clip(0, image.shape[1] - 1), r.clip(0, image.shape[0] - 1)
     c0, r0 = numpy.minimum(c.astype(int), image.shape[1] - 2), numpy.minimum(r.astype(int), image.shape[0] - 2)
