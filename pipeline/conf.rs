@@ -52,7 +52,7 @@ pub struct Conf {
     pub watch: WatchConf,
     /// What is written.
     pub write: WriteConf,
-    /// What is taken from DICOM.
+    /// What is taken from DICOM, and given back.
     pub dicom: DicomConf,
     /// How a model is trained.
     #[cfg(feature = "torch")]

@@ -12,6 +12,7 @@ use schemas::{FaultKind, Listed, ObjectUrl, Outcome, Written};
 use stages::cpu::cpu_time;
 use stages::crop::Crop;
 use stages::decode::{Decode, DecodeConf};
+use stages::dicom::seg_out::{Identity, SegOut};
 use stages::evaluate::Evaluate;
 use stages::fetch::Fetch;
 use stages::manifest::{Context, Manifest, ManifestError};
@@ -22,7 +23,7 @@ use stages::starts::State;
 use stages::store::{Place, StoreError, Stores, absolute, folder_of, working_folder};
 use stages::tables::{RunTables, Tables, fingerprint};
 use stages::weigh::{Weigh, WeighConf};
-use stages::write::Write;
+use stages::write::{Form, Write};
 use tokio_stream::Stream;
 
 use crate::census::id_of;
@@ -78,6 +79,7 @@ pub async fn run_with(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Exit, RunEnd> {
     let stop: Stop = stop.boxed().shared();
+    let seg = seg_out(conf)?;
     let page = Page::open(&conf.watch.metrics).await?;
     let tables = tables(conf, stores)?;
     let ready = async {
@@ -128,7 +130,7 @@ pub async fn run_with(
     let processor = cpu_time();
     start.tell(&view, processor);
     let watched = tokio::spawn(view.clone().show(conf.watch.clone()));
-    let verdict = work(conf, stores, &tables, &start, &view, manifest, &todo, stop).await;
+    let verdict = work(conf, stores, &tables, seg, &start, &view, manifest, &todo, stop).await;
 
     watched.abort();
     // its bars go with it
@@ -155,6 +157,7 @@ async fn work(
     conf: &Conf,
     stores: &Arc<Stores>,
     tables: &RunTables,
+    seg: Option<SegOut>,
     start: &Claimed,
     view: &View,
     manifest: Manifest,
@@ -163,7 +166,7 @@ async fn work(
 ) -> Result<Put, RunEnd> {
     let (cases, broken) = todo.cases(manifest);
     let (again, tally) = (Arc::clone(&todo.again), Arc::clone(&view.tally));
-    let flow = through_the_stages(conf, stores, tables, view, cases, stop.clone()).without(move |failure| {
+    let flow = through_the_stages(conf, stores, tables, seg, view, cases, stop.clone()).without(move |failure| {
         let last = again.get(&fingerprint(&failure.id.folded()));
         let is_kept = last.is_some_and(|last| !last.failed) && failure.fault.reason != EVERY_WORKER_GONE;
         if is_kept {
@@ -219,6 +222,21 @@ pub fn tables(conf: &Conf, stores: &Stores) -> Result<RunTables, RunEnd> {
     Ok(RunTables::new(output, &conf.run_id()?))
 }
 
+/// Returns how DICOM segmentations are written, where they are asked for.
+///
+/// # Errors
+/// They are to be without identity, and the environment holds no key.
+fn seg_out(conf: &Conf) -> Result<Option<SegOut>, RunEnd> {
+    if !conf.write.volumes.contains(&Form::Seg) {
+        return Ok(None);
+    }
+    let identity = Identity::from_environment(conf.dicom.deidentify).map_err(RunEnd::Conf)?;
+    Ok(Some(SegOut {
+        form: conf.dicom.seg,
+        identity,
+    }))
+}
+
 /// Is there when the cases in hand have had their time after `stop`.
 async fn enough(stop: impl Future<Output = ()>, time: Duration) {
     stop.await;
@@ -239,6 +257,7 @@ fn through_the_stages(
     conf: &Conf,
     stores: &Arc<Stores>,
     tables: &RunTables,
+    seg: Option<SegOut>,
     view: &View,
     cases: impl Stream<Item = Outcome<Listed>> + Send + 'static,
     stop: impl Future<Output = ()> + Send + 'static,
@@ -246,7 +265,11 @@ fn through_the_stages(
     let max_bytes = conf.run.memory.as_u64();
     let weigh = Weigh {
         stores: Arc::clone(stores),
-        conf: WeighConf { max_bytes },
+        conf: WeighConf {
+            max_bytes,
+            images: seg.is_some(),
+            stack: conf.dicom.stack,
+        },
     };
     let fetch = Fetch {
         stores: Arc::clone(stores),
@@ -266,6 +289,7 @@ fn through_the_stages(
     let write = Write {
         volumes: tables.volumes(),
         conf: conf.write.clone(),
+        seg,
     };
 
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

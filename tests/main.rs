@@ -11,6 +11,8 @@ mod degradation;
 mod dicom_fixture;
 mod dicom_in;
 mod dicom_manifest;
+mod dicom_run;
+mod dicom_seg;
 mod equal_tables;
 mod evaluate;
 mod faults;

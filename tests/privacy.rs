@@ -170,7 +170,7 @@ fn lay_out(cohort: &Path, port: u16) -> Vec<([String; 7], &'static str)> {
         (of("cut", "cut.nii"), "truncated"),
         (of("cut-packed", "cut.nii.gz"), "truncated"),
         (of("text", "text.nii"), "not_nifti"),
-        (of("dicom", "slice.dcm"), "unsupported_format"),
+        (of("dicom", "slice.dcm"), "bad_meta"),
         (of("affine", "affine.nii"), "bad_affine"),
         (of("type", "type.nii"), "bad_header"),
         (of("axes", "other.nii"), "bad_header"),

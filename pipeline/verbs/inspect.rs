@@ -9,7 +9,6 @@ use serde::Serialize;
 use serde_json::json;
 use stages::decode::{DecodeConf, inspect as look_at};
 use stages::dicom::folder;
-use stages::dicom::stack::StackConf;
 use stages::fetch::{fetch_below, fetch_object};
 use stages::store::Stores;
 
@@ -101,7 +100,8 @@ async fn seen(
             if objects.is_empty() {
                 return Ok(Err(missing.and_then(Result::err).unwrap_or_else(none)));
             }
-            let look = move || Seen::of(&folder::inspect(&objects, &StackConf::default(), max_bytes));
+            let stack = conf.dicom.stack;
+            let look = move || Seen::of(&folder::inspect(&objects, &stack, max_bytes));
             return Ok(Ok(stages::blocking(look).await));
         }
     };

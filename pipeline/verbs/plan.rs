@@ -14,6 +14,7 @@ use serde_json::json;
 use stages::store::{Place, Stores};
 use stages::tables::{Published, RunTables, fingerprint};
 use stages::weigh::{Weigh, WeighConf};
+use stages::write::Form;
 use stages::{Stage as _, blocking};
 
 use crate::Exit;
@@ -192,6 +193,8 @@ async fn weigh(cases: Vec<Listed>, conf: &Conf, stores: &Arc<Stores>) -> Sample 
         stores: Arc::clone(stores),
         conf: WeighConf {
             max_bytes: conf.run.memory.as_u64(),
+            images: conf.write.volumes.contains(&Form::Seg),
+            stack: conf.dicom.stack,
         },
     };
     let mut sample = Sample::default();

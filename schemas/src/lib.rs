@@ -8,6 +8,7 @@ pub mod labels;
 pub mod payload;
 pub mod rows;
 pub mod slices;
+pub mod source;
 pub mod vertebra;
 pub mod volume;
 
@@ -16,5 +17,6 @@ pub use held::Held;
 pub use labels::{LabelScheme, LabelTable};
 pub use payload::{Cropped, Decoded, Evaluated, Fetched, Listed, Origin, Reconstructed, Weighed, Written};
 pub use slices::Slices;
+pub use source::{SourceSeries, SourceSlice, Spacing};
 pub use vertebra::{Flag, Level, ModelIdentity, Patch, Reconstruction, Registered, Scores};
 pub use volume::{Affine, LabelMap, Volume};

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::case::{CaseId, Fault, ObjectKey, ObjectUrl};
 use crate::labels::LabelScheme;
 use crate::rows::VertebraRow;
+use crate::source::SourceSeries;
 use crate::vertebra::{Flags, Level, ModelIdentity, Patch, Reconstruction, Registered, Scores};
 use crate::volume::{Grid, LabelMap};
 
@@ -20,8 +21,17 @@ pub struct Named {
     pub scheme: LabelScheme,
 }
 
-/// What a case is known by all the way.
+/// An image that the manifest names.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Image {
+    /// One object, or those of a series.
+    Objects(Vec<ObjectUrl>),
+    /// A prefix below which a series' objects lie.
+    Folder(ObjectUrl),
+}
+
+/// What a case is known by all the way.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Origin {
     /// Pseudonym of the case: names its files.
     pub id: CaseId,
@@ -31,10 +41,19 @@ pub struct Origin {
     pub seed: u64,
     /// Bytes read from the store so far.
     pub bytes_read: u64,
+    /// The DICOM series that the mask was drawn on, where something is to be written beside it.
+    pub source: Option<Arc<SourceSeries>>,
+}
+
+impl Origin {
+    /// Returns the bytes that putting results onto the source's grid will take.
+    pub fn bytes_to_paste(&self) -> u64 {
+        self.source.as_ref().map_or(0, |source| source.bytes_to_paste())
+    }
 }
 
 /// A case as the manifest lists it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Listed {
     /// What the case is known by.
     pub origin: Origin,
@@ -42,8 +61,8 @@ pub struct Listed {
     pub mask: Named,
     /// The paired CT mask.
     pub reference: Option<Named>,
-    /// The image the mask was drawn on; kept for the `segment` stage to come, not read yet.
-    pub image: Option<ObjectUrl>,
+    /// The image the mask was drawn on; its headers are read where segmentations are written.
+    pub image: Option<Image>,
 }
 
 /// An object that has been looked at, not read.
@@ -144,13 +163,14 @@ pub struct Decoded {
 }
 
 impl Decoded {
-    /// Returns the bytes of its volumes.
+    /// Returns the bytes of its volumes; or those that are kept for what is written, which comes when these have gone.
     pub fn bytes(&self) -> u64 {
         let reference = self
             .reference
             .as_ref()
             .map_or(0, |reference| bytes_of(reference.map.data.len()));
-        bytes_of(self.mask.map.data.len()) + reference
+        let volumes = bytes_of(self.mask.map.data.len()) + reference;
+        volumes.max(self.origin.bytes_to_paste())
     }
 }
 
@@ -190,9 +210,10 @@ pub struct Cropped {
 }
 
 impl Cropped {
-    /// Returns the bytes that putting the results back on the scan's grid will take.
+    /// Returns the bytes that putting the results back will take: on the scan's grid, then on the source's.
     pub fn bytes_to_paste(&self) -> u64 {
-        bytes_of(self.grid.shape.iter().product())
+        let scan = bytes_of(self.grid.shape.iter().product());
+        scan.max(self.origin.bytes_to_paste())
     }
 }
 

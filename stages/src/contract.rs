@@ -90,6 +90,7 @@ fn listed(mask: &str) -> Listed {
             person: "person".to_owned(),
             seed: 5,
             bytes_read: 0,
+            source: None,
         },
         mask: named(mask, "verse"),
         reference: Some(named("ct.nii.gz", "totalsegmentator")),
@@ -202,6 +203,7 @@ async fn every_stage_keeps_the_contract() {
     let stage = Write {
         volumes,
         conf: WriteConf::default(),
+        seg: None,
     };
     let mut written = holds(&stage, evaluated, Vec::new(), |out| {
         let mut out = out.clone();

@@ -34,7 +34,7 @@ impl Stage for Fetch {
             None => None,
         };
         let mut origin = weighed.origin;
-        origin.bytes_read = bytes_of(&mask) + reference.as_ref().map_or(0, bytes_of);
+        origin.bytes_read += bytes_of(&mask) + reference.as_ref().map_or(0, bytes_of);
         Ok(Fetched {
             origin,
             mask,

@@ -76,7 +76,11 @@ impl Cut {
         Self {
             weigh: Weigh {
                 stores: Arc::clone(stores),
-                conf: WeighConf { max_bytes },
+                conf: WeighConf {
+                    max_bytes,
+                    images: false,
+                    ..WeighConf::default()
+                },
             },
             fetch: Fetch {
                 stores: Arc::clone(stores),

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use futures::TryStreamExt as _;
 use models::seed::derive;
 use schemas::labels::LabelTable;
-use schemas::payload::Named;
+use schemas::payload::{Image, Named};
 use schemas::{Case, CaseId, Failure, Fault, Held, LabelScheme, Listed, ObjectUrl, Origin, Outcome};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -283,7 +283,7 @@ fn listed(row: &Written, id: &CaseId, person: String, context: &Context) -> Resu
     let image = row
         .image
         .as_deref()
-        .map(|text| url("image", text, context))
+        .map(|text| image(text, context))
         .transpose()?;
     let seed = derive(context.seed, &id.folded());
     Ok(Listed {
@@ -292,6 +292,7 @@ fn listed(row: &Written, id: &CaseId, person: String, context: &Context) -> Resu
             person,
             seed,
             bytes_read: 0,
+            source: None,
         },
         mask,
         reference,
@@ -322,6 +323,22 @@ fn named(
         url: url(column, object, context)?,
         scheme,
     }))
+}
+
+/// Reads a cell `image`: an object, the objects of a series with white space between (URLs all of them, since a path may
+/// hold a blank), or a prefix that ends in `/`.
+fn image(text: &str, context: &Context) -> Result<Image, Fault> {
+    let parts: Vec<&str> = text.split_whitespace().collect();
+    if parts.len() > 1 && parts.iter().all(|part| part.contains("://")) {
+        let objects = parts.into_iter().map(|part| url("image", part, context));
+        return Ok(Image::Objects(objects.collect::<Result<_, _>>()?));
+    }
+    let one = url("image", text, context)?;
+    Ok(if text.ends_with('/') {
+        Image::Folder(one)
+    } else {
+        Image::Objects(vec![one])
+    })
 }
 
 fn url(column: &str, text: &str, context: &Context) -> Result<ObjectUrl, Fault> {
@@ -385,6 +402,34 @@ mod tests {
         let first = outcomes[0].as_ref().expect("sound");
         assert_eq!(first.body.mask.url.expose(), "s3://cohort/2026/a.nii.gz");
         assert_eq!(first.body.origin.person, "a");
+    }
+
+    #[test]
+    fn an_image_is_an_object_several_urls_or_a_folder() {
+        let image = |cell: &str| {
+            let line = serde_json::json!({"case_id": "a", "mask": "a.nii", "labels": "verse", "image": cell});
+            let outcomes = read("m.jsonl", &line.to_string()).expect("read");
+            let case = outcomes.into_iter().next().expect("a row");
+            case.map_err(|failure| failure.fault.reason).map(|case| {
+                match case.body.image.expect("an image") {
+                    Image::Folder(url) => vec!["folder".to_owned(), url.expose().to_owned()],
+                    Image::Objects(urls) => urls.iter().map(|url| url.expose().to_owned()).collect(),
+                }
+            })
+        };
+        let urls = |urls: &[&str]| Ok(urls.iter().map(|url| (*url).to_owned()).collect());
+        assert_eq!(image("t2.nii"), urls(&["s3://cohort/2026/t2.nii"]));
+        assert_eq!(image("a b.dcm"), urls(&["s3://cohort/2026/a%20b.dcm"]));
+        assert_eq!(image("mr/1/"), urls(&["folder", "s3://cohort/2026/mr/1"]));
+        assert_eq!(
+            image("s3://b/2.dcm\n s3://b/1.dcm"),
+            urls(&["s3://b/2.dcm", "s3://b/1.dcm"])
+        );
+        assert_eq!(
+            image("s3://b/2.dcm ftp://b/1.dcm"),
+            urls(&["s3://b/2.dcm", "ftp://b/1.dcm"])
+        );
+        assert_eq!(image("s3://b/2.dcm http://[b/1.dcm"), Err("bad_url"));
     }
 
     #[test]

@@ -65,7 +65,15 @@ pub async fn stamps(stores: &Stores, named: &Named) -> Result<Vec<ObjectMeta>, F
 /// # Errors
 /// The store's, or the object is larger.
 pub async fn look(place: &Place, limit: u64) -> Result<WeighedFile, StoreError> {
-    let found = begin(place, HEAD_BYTES).await?;
+    look_as_far(place, limit, HEAD_BYTES).await
+}
+
+/// The same, with a beginning of that many bytes.
+///
+/// # Errors
+/// The store's, or the object is larger.
+pub async fn look_as_far(place: &Place, limit: u64, bytes: u64) -> Result<WeighedFile, StoreError> {
+    let found = begin(place, bytes).await?;
     let (size, etag) = (found.meta.size, found.meta.e_tag.clone());
     if size > limit {
         return Err(StoreError::TooLarge { limit, found: size });
@@ -73,7 +81,7 @@ pub async fn look(place: &Place, limit: u64) -> Result<WeighedFile, StoreError> 
     Ok(WeighedFile {
         key: ObjectKey::new(place.path.as_ref()),
         size,
-        head: gather(found, Vec::new(), most(HEAD_BYTES)).await?.into(),
+        head: gather(found, Vec::new(), most(bytes)).await?.into(),
         etag,
     })
 }

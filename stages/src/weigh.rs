@@ -1,27 +1,38 @@
 //! Looks at a case's objects and says how much memory its volumes will need, before any of them is read.
 
+mod image;
+
 use std::sync::Arc;
 
-use schemas::payload::{Named, WeighedFile, WeighedMask, WeighedObject};
-use schemas::{Fault, LabelScheme, Listed, Weighed};
+use schemas::payload::{Image, Named, WeighedFile, WeighedMask, WeighedObject};
+use schemas::{Fault, LabelScheme, Listed, SourceSeries, Weighed};
 use serde::{Deserialize, Serialize};
 
 use crate::decode::bytes_to_decode;
+use crate::dicom::stack::StackConf;
 use crate::objects::{Located, locate, look};
 use crate::stage::Stage;
 use crate::store::{StoreError, Stores};
 
 /// What a case may cost.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WeighConf {
     /// Most bytes of one object; follows `run.memory`.
     pub max_bytes: u64,
+    /// Whether the headers of images are read: where something is written beside them.
+    pub images: bool,
+    /// What the slices of an image may be like; follows `dicom.stack`.
+    pub stack: StackConf,
 }
 
 impl Default for WeighConf {
     fn default() -> Self {
-        Self { max_bytes: 8 << 30 }
+        Self {
+            max_bytes: 8 << 30,
+            images: false,
+            stack: StackConf::default(),
+        }
     }
 }
 
@@ -48,9 +59,17 @@ impl Stage for Weigh {
             Some(named) => Some(self.mask(named).await.map_err(|fault| fault.about("reference"))?),
             None => None,
         };
+        let mut origin = listed.origin;
+        if let Some(image) = listed.image.filter(|_| self.conf.images) {
+            let (source, read) = self.source(&image).await.map_err(|fault| fault.about("image"))?;
+            origin.source = source;
+            origin.bytes_read += read;
+        }
         let bytes = most_bytes(&mask).saturating_add(reference.as_ref().map_or(0, most_bytes));
+        // what is written comes when what was read has gone
+        let bytes = bytes.max(origin.bytes_to_paste());
         Ok(Weighed {
-            origin: listed.origin,
+            origin,
             mask,
             reference,
             bytes,
@@ -59,6 +78,19 @@ impl Stage for Weigh {
 }
 
 impl Weigh {
+    async fn source(&self, image: &Image) -> Result<(Option<Arc<SourceSeries>>, u64), Fault> {
+        let (series, read) = image::source(&self.stores, image, self.conf.stack).await?;
+        let needed = series.as_ref().map_or(0, SourceSeries::bytes_to_paste);
+        if needed > self.conf.max_bytes {
+            let message = format!(
+                "expected an image whose segmentation takes at most {} bytes (run.memory), found one of {needed}",
+                self.conf.max_bytes
+            );
+            return Err(Fault::unsuitable("too_large", message));
+        }
+        Ok((series.map(Arc::new), read))
+    }
+
     async fn mask(&self, named: Named) -> Result<WeighedMask, Fault> {
         let mut objects = Vec::new();
         for Located { level, file, pair } in locate(&self.stores, &named).await? {

@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::crop::linear::CUT;
 use crate::decode::nifti::{write_label_map, write_mask};
+use crate::dicom::seg_out::{self, SegOut};
 use crate::paste::paste;
 use crate::stage::{Stage, blocking};
 use crate::store::{Place, StoreError};
@@ -23,7 +24,7 @@ use crate::surface::{ply::ply, stl::stl, surface};
 pub struct WriteConf {
     /// Which volumes: `patch` (one NIfTI a vertebra), `scan` (all vertebrae on the scan's grid), `agreement` (shares
     /// of the samples, one NIfTI a vertebra; needs several samples), `stl` and `ply` (the surface, one file a
-    /// vertebra).
+    /// vertebra), `seg` (a DICOM segmentation beside the image).
     pub volumes: Vec<Form>,
     /// Most cases of one Parquet part.
     pub rows_per_part: usize,
@@ -49,6 +50,8 @@ pub enum Form {
     Stl,
     /// `<case>_label-L3_desc-recon.ply`: the same surface, binary, some two fifths of the bytes.
     Ply,
+    /// `<case>_desc-recon_seg.dcm`: all vertebrae on the slices of the case's image, where that is DICOM.
+    Seg,
 }
 
 impl WriteConf {
@@ -83,6 +86,8 @@ pub struct Write {
     pub volumes: Place,
     /// Which volumes.
     pub conf: WriteConf,
+    /// How DICOM segmentations are written, where they are.
+    pub seg: Option<SegOut>,
 }
 
 impl Stage for Write {
@@ -94,9 +99,12 @@ impl Stage for Write {
         let case = Arc::new(case);
         let forms = self.conf.volumes.clone();
         let volumes = {
-            let case = Arc::clone(&case);
-            let hashed =
-                move || volumes(&case, &forms).map(|volumes| volumes.into_iter().map(hashed).collect());
+            let (case, seg) = (Arc::clone(&case), self.seg.clone());
+            let hashed = move || -> Result<Vec<_>, Fault> {
+                let mut volumes = volumes(&case, &forms)?;
+                volumes.extend(seg.map(|seg| segmentation(&case, &seg)).transpose()?.flatten());
+                Ok(volumes.into_iter().map(hashed).collect())
+            };
             blocking(hashed).await
         };
         let volumes: Vec<(WrittenFile, Bytes)> = volumes?;
@@ -184,6 +192,16 @@ pub fn volumes(case: &Evaluated, forms: &[Form]) -> Result<Vec<NamedVolume>, Fau
         });
     }
     Ok(files)
+}
+
+/// Returns the DICOM segmentation beside the case's image, where there is one.
+fn segmentation(case: &Evaluated, seg: &SegOut) -> Result<Option<NamedVolume>, Fault> {
+    let name = format!("{}_desc-recon_seg.dcm", case.origin.id);
+    let bytes = seg_out::segmentation(case, seg)?;
+    Ok(bytes.map(|bytes| NamedVolume {
+        name,
+        bytes: bytes.into(),
+    }))
 }
 
 /// Returns the file name of one reconstruction in patch space; `suffix` is BIDS' word for what the voxels are.

@@ -9,7 +9,6 @@ use clap::{Args, ValueEnum};
 use object_store::ObjectMeta;
 use schemas::LabelScheme;
 use stages::dicom::pseudonym::{SITE_KEY, SiteKey};
-use stages::dicom::stack::StackConf;
 use stages::manifest::index::{Indexed, Labels, Looked, Options, Progress, index, look_at};
 use stages::manifest::walk::to_csv;
 use stages::store::{Place, Stores};
@@ -99,7 +98,7 @@ pub async fn manifest(
     let looked = shown(looking, &progress, count, Duration::from_secs(conf.watch.line_s)).await;
     tell_speed(&progress, count, begin.elapsed());
 
-    let (series, stack) = (conf.dicom.series.clone(), StackConf::default());
+    let (series, stack) = (conf.dicom.series.clone(), conf.dicom.stack);
     let found = stages::blocking(move || {
         let options = Options {
             series: &series,

@@ -254,6 +254,7 @@ mod tests {
             person: "someone".to_owned(),
             seed: 0,
             bytes_read: 0,
+            source: None,
         };
         let grid = Grid {
             shape: [128; 3],

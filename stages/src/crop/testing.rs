@@ -36,6 +36,7 @@ pub fn case(mask: Labelled, reference: Option<Labelled>) -> Decoded {
         person: "person".to_owned(),
         seed: 0,
         bytes_read: 0,
+        source: None,
     };
     Decoded {
         origin,

@@ -250,6 +250,7 @@ mod tests {
             person: "person".to_owned(),
             seed: 7,
             bytes_read: 11,
+            source: None,
         };
         Fetched {
             origin,

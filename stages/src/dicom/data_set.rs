@@ -129,9 +129,14 @@ impl DataSet {
     }
 
     #[cfg(test)]
+    pub(super) fn put(&mut self, tag: Tag, element: Element) {
+        self.0.insert(tag, element);
+    }
+
+    #[cfg(test)]
     pub(super) fn put_text(&mut self, tag: Tag, text: &str) {
         let value = PrimitiveValue::from(text);
-        self.0.insert(tag, Element::Value(VR::LO, value));
+        self.put(tag, Element::Value(VR::LO, value));
     }
 }
 

@@ -5,6 +5,7 @@
 mod codec;
 pub mod conf;
 pub mod data_set;
+pub(crate) mod elements;
 pub mod folder;
 pub mod inspect;
 pub mod object;
@@ -12,7 +13,9 @@ pub mod pixels;
 pub mod plane;
 pub mod pseudonym;
 pub mod seg;
+pub mod seg_out;
 pub mod series;
+pub mod source;
 pub mod stack;
 
 #[cfg(test)]
@@ -25,3 +28,5 @@ pub use object::{Head, Object};
 mod golden;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+pub(crate) mod sample;

@@ -47,6 +47,11 @@ impl Plane {
             && near(&self.spacing_mm, &other.spacing_mm, 1e-5)
     }
 
+    /// Returns position and both directions in RAS.
+    pub fn ras(&self) -> [[f64; 3]; 3] {
+        [self.position, self.along_row, self.along_column].map(other_space)
+    }
+
     /// Returns the map from (column, row, slice) to RAS mm, where a slice is `step` (LPS, mm) from the one before.
     ///
     /// LPS becomes RAS here: x and y change their sign.
@@ -64,6 +69,12 @@ impl Plane {
         matrix[3][3] = 1.0;
         Affine(matrix)
     }
+}
+
+/// Returns a position or direction in RAS from one in LPS, and the other way round.
+pub(super) fn other_space([x, y, z]: [f64; 3]) -> [f64; 3] {
+    // 0 has one sign
+    [0.0 - x, 0.0 - y, z]
 }
 
 /// Returns the scalar product.

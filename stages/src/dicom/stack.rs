@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::plane::{Plane, dot};
 
+pub use schemas::Spacing;
+
 /// What a stack of slices may be like; part of `[dicom]`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -24,32 +26,6 @@ impl Default for StackConf {
         Self {
             tolerance_mm: 0.05,
             max_gap_mm: 12.0,
-        }
-    }
-}
-
-/// How the slices of a stack follow each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Spacing {
-    /// Equal steps along the normal: one affine says it all.
-    Regular,
-    /// Equal steps, not along the normal: a gantry was tilted.
-    Tilted,
-    /// Unequal steps.
-    Uneven,
-    /// Both.
-    UnevenTilted,
-}
-
-impl Spacing {
-    /// Returns its name in tables and inspections.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Regular => "regular",
-            Self::Tilted => "tilted",
-            Self::Uneven => "uneven",
-            Self::UnevenTilted => "uneven_tilted",
         }
     }
 }

@@ -48,6 +48,7 @@ fn case(vertebrae: Vec<ReconstructedVertebra>) -> Reconstructed {
             person: "person".to_owned(),
             seed: 0,
             bytes_read: 0,
+            source: None,
         },
         grid: Grid {
             shape: [32; 3],

@@ -11,6 +11,7 @@ async fn fetch(stores: &Arc<Stores>, key: &str, scheme: LabelScheme) -> Result<F
         person: "p".to_owned(),
         seed: 0,
         bytes_read: 0,
+        source: None,
     };
     let mask = Named {
         url: ObjectUrl::new(format!("memory:///{key}")),

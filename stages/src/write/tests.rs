@@ -42,6 +42,7 @@ fn case(reconstruction: Reconstruction, samples: u32) -> Evaluated {
             person: "p".to_owned(),
             seed: 1,
             bytes_read: 0,
+            source: None,
         },
         grid: Grid {
             shape: [4, 3, 2],
