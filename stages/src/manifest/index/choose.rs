@@ -12,6 +12,9 @@ use super::pairs::{Made, pair};
 use super::series::{Facts, Orientation, Series, Study, studies};
 use super::{Looked, Options, Written};
 
+/// Longest cell of an image: a record of a manifest is read up to a mebibyte, and one that is longer is no case.
+const CELL_MOST: usize = 900 << 10;
+
 /// What was chosen.
 #[derive(Debug)]
 pub(super) struct Chosen {
@@ -128,23 +131,15 @@ fn case<'a>(
         let passed_over = passed_over(series, bond, other, *other_bond);
         refuse_series(other, other.unsound.as_ref().unwrap_or(&passed_over), None, fates);
     }
-    let image = match &series.unsound {
-        Some(fault) => {
-            refuse_series(series, fault, Some(&case_id), fates);
-            None
-        }
-        None => {
+    let cell = image(series, looked);
+    match &cell {
+        Ok(_) => {
             for index in &series.objects {
                 fates.employ(*index, "image", &case_id);
             }
-            let urls: Vec<&str> = series
-                .objects
-                .iter()
-                .map(|index| looked[*index].url.as_str())
-                .collect();
-            Some(urls.join(" "))
         }
-    };
+        Err(fault) => refuse_series(series, fault, Some(&case_id), fates),
+    }
     let (mask, labels) = match bond {
         Bond::Reference(mask) | Bond::Frame(mask) => {
             let Mask { index, levels, .. } = &masks[mask];
@@ -173,7 +168,7 @@ fn case<'a>(
         case_id: Some(case_id),
         mask: Some(mask),
         labels: Some(labels),
-        image,
+        image: cell.ok(),
         person: Some(person),
         ..Written::default()
     };
@@ -182,6 +177,24 @@ fn case<'a>(
         patient,
         row,
     })
+}
+
+/// Returns the manifest's cell of an image: the URLs of its objects in the order of their slices.
+fn image(series: &Series, looked: &[Looked]) -> Result<String, Fault> {
+    if let Some(fault) = &series.unsound {
+        return Err(fault.clone());
+    }
+    let urls = series.objects.iter().map(|index| looked[*index].url.as_str());
+    let cell = urls.collect::<Vec<_>>().join(" ");
+    if cell.len() > CELL_MOST {
+        let message = format!(
+            "expected the URLs of slices in at most {CELL_MOST} bytes of the manifest, found {} slices in {} bytes",
+            series.objects.len(),
+            cell.len()
+        );
+        return Err(Fault::unsuitable("too_many_slices", message));
+    }
+    Ok(cell)
 }
 
 fn refuse_series(series: &Series, fault: &Fault, case_id: Option<&str>, fates: &mut Fates) {

@@ -215,11 +215,7 @@ async fn a_beginning_that_ends_between_two_elements_is_not_taken_for_the_whole()
 /// The dump that random subsets are of.
 fn mixed() -> Vec<Bytes> {
     let (slices, mr, seg) = t2("p", "1.2.3");
-    let numbered = Slices {
-        series: 31,
-        ..slices.clone()
-    }
-    .seg(None, &LEVELS[..2], true);
+    let numbered = Slices { series: 31, ..slices }.seg(None, &LEVELS[..2], true);
     let (of_ct, ct_seg) = ct("p", "4.5.6", &LEVELS);
     let (_, second, second_seg) = t2("p", "7.7.7");
     let cut = mr[0].file();
