@@ -108,7 +108,11 @@ pub fn inspect(
     match Format::of(&format::head(bytes)?)? {
         Format::Nifti(_) => {
             let file = nifti::read(bytes, pair, conf.max_bytes)?;
-            Ok(Inspected::Nifti(of_nifti(file, source::is_gzip(bytes), scheme)))
+            Ok(Inspected::Nifti(Box::new(of_nifti(
+                file,
+                source::is_gzip(bytes),
+                scheme,
+            ))))
         }
         Format::Dicom => {
             let object = super::dicom_object(bytes, conf.max_bytes)?;
@@ -123,7 +127,7 @@ pub fn inspect(
 #[serde(untagged)]
 pub enum Inspected {
     /// NIfTI.
-    Nifti(Inspection),
+    Nifti(Box<Inspection>),
     /// DICOM.
     Dicom(Box<DicomInspection>),
 }

@@ -178,7 +178,7 @@ pub(crate) fn inspect(
     conf: &super::DecodeConf,
 ) -> Result<super::Inspection, schemas::Fault> {
     match super::inspect(&bytes::Bytes::copy_from_slice(bytes), pair, scheme, conf)? {
-        super::Inspected::Nifti(seen) => Ok(seen),
+        super::Inspected::Nifti(seen) => Ok(*seen),
         super::Inspected::Dicom(_) => Err(schemas::Fault::unreadable(
             "not_nifti",
             "expected NIfTI, found DICOM",

@@ -314,7 +314,7 @@ impl Tree {
                     return None;
                 };
                 // a vendor's private sequences are the vendor's
-                if tag.group() % 2 == 0 {
+                if tag.group().is_multiple_of(2) {
                     self.level()?.0.insert(tag, Element::Items(items));
                 }
             }
@@ -349,7 +349,7 @@ fn too_nested(expected: &str) -> Fault {
 }
 
 fn is_kept(tag: Tag, value: &PrimitiveValue) -> bool {
-    tag.group() % 2 == 0 && value.calculate_byte_len() <= VALUE_MOST
+    tag.group().is_multiple_of(2) && value.calculate_byte_len() <= VALUE_MOST
 }
 
 /// Returns the kind of value that the standard gives an element: some writers say UN.

@@ -303,7 +303,7 @@ pub fn label_map(object: &Object, scheme: Option<&LabelScheme>, max_bytes: u64) 
     match header.kind {
         Kind::LabelMap => fill_numbers(&mut labels, &header, &frames, &object.header, scheme)?,
         Kind::Binary | Kind::Fractional => {
-            fill_shares(&mut labels, &header, &frames, &object.header, scheme)?
+            fill_shares(&mut labels, &header, &frames, &object.header, scheme)?;
         }
     }
     let data = Array3::from_shape_vec((columns, rows, header.grid.slices).f(), labels)
