@@ -5,8 +5,9 @@ use std::process::Command;
 
 use bytes::Bytes;
 use serde_json::Value;
-use stages::dicom::folder;
+use stages::dicom::pixels::Frames;
 use stages::dicom::stack::StackConf;
+use stages::dicom::{Object, folder};
 
 /// Reads slices with pydicom and resamples them with NumPy onto the grid that it is told, voxel by voxel in the patient's
 /// coordinates: straight along the normal onto the slice before and the one behind, each read bilinearly.
@@ -124,4 +125,71 @@ fn a_tilted_and_uneven_series_is_resampled_as_an_independent_reading_has_it() {
     {
         assert!((found - expected.as_f64().expect("a gap")).abs() < 1e-6);
     }
+}
+
+/// Writes two frames of made-up grey levels as baseline JPEG (1.2.840.10008.1.2.4.50) by Pillow and pydicom, and what
+/// Pillow reads back of them.
+const BASELINE: &str = r#"
+import io, sys
+import numpy, pydicom
+from PIL import Image
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEGBaseline8Bit, MRImageStorage, generate_uid
+rows, columns = 45, 70
+y, x = numpy.mgrid[0:rows, 0:columns]
+frames, read = [], []
+for number in range(2):
+    grey = (127 + 90 * numpy.sin(x / (7.0 + number)) * numpy.cos(y / 9.0)).astype(numpy.uint8)
+    packed = io.BytesIO()
+    Image.fromarray(grey).save(packed, "JPEG", quality=92)
+    frames.append(packed.getvalue())
+    read.append(numpy.asarray(Image.open(io.BytesIO(packed.getvalue()))))
+meta = pydicom.dataset.FileMetaDataset()
+meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = JPEGBaseline8Bit, MRImageStorage, generate_uid()
+item = pydicom.dataset.Dataset()
+item.file_meta = meta
+item.SOPClassUID, item.SOPInstanceUID, item.Modality = MRImageStorage, meta.MediaStorageSOPInstanceUID, "MR"
+item.Rows, item.Columns, item.NumberOfFrames, item.SamplesPerPixel = rows, columns, 2, 1
+item.PhotometricInterpretation, item.PixelRepresentation = "MONOCHROME2", 0
+item.BitsAllocated, item.BitsStored, item.HighBit = 8, 8, 7
+item.PixelData = encapsulate(frames)
+item["PixelData"].is_undefined_length = True
+item.save_as(sys.argv[1] + "/baseline.dcm", enforce_file_format=True)
+numpy.array(read, numpy.uint8).tofile(sys.argv[1] + "/read.raw")
+"#;
+
+#[test]
+fn baseline_jpeg_is_what_another_decoder_makes_of_it() {
+    let Some(python) = std::env::var_os("SPINESTREAM_PYTHON") else {
+        eprintln!("skipped: SPINESTREAM_PYTHON is not set");
+        return;
+    };
+    let folder = tempfile::tempdir().expect("folder");
+    let wrote = Command::new(python)
+        .args(["-c", BASELINE])
+        .arg(folder.path())
+        .output()
+        .expect("python");
+    assert!(
+        wrote.status.success(),
+        "{}",
+        String::from_utf8_lossy(&wrote.stderr)
+    );
+    let bytes: Bytes = std::fs::read(folder.path().join("baseline.dcm"))
+        .expect("file")
+        .into();
+    let object = Object::read(&bytes, 1 << 20).expect("an object");
+    let frames = Frames::of(&object, 1 << 20).expect("frames");
+    let expected = std::fs::read(folder.path().join("read.raw")).expect("file");
+    let found: Vec<i32> = (0..2)
+        .flat_map(|frame| frames.frame(frame).expect("a frame"))
+        .collect();
+    assert_eq!(found.len(), expected.len());
+    // decoders round the inverse cosine transform each in its own way
+    let most = found
+        .iter()
+        .zip(&expected)
+        .map(|(a, b)| (a - i32::from(*b)).abs())
+        .max();
+    assert!(most <= Some(1), "{most:?}");
 }
