@@ -111,7 +111,8 @@ async fn header(place: &Place) -> Result<(Option<DataSet>, u64), Fault> {
         let is_all = file.head.len() as u64 >= file.size;
         let beginning = file.head;
         let head = blocking(move || Head::read(&beginning)).await?;
-        if head.is_whole {
+        // a beginning that ends between two elements looks like the whole of an object without pixels
+        if head.is_whole && (head.has_pixels || is_all) {
             let class = head.header.text(tags::SOP_CLASS_UID);
             let is_contents = class.as_deref() == Some(uids::MEDIA_STORAGE_DIRECTORY_STORAGE);
             return Ok(((!is_contents).then_some(head.header), read));

@@ -50,7 +50,7 @@ fn row(object: &Looked, fate: &Fate, facts: Option<&Facts>, key: &SiteKey) -> Ob
         spacing_mm: facts.and_then(|facts| facts.spacing_mm),
         thickness_mm: facts.and_then(|facts| facts.thickness_mm),
         orientation: facts.map(|facts| facts.orientation.as_str()),
-        spacing_class: facts.and_then(|facts| facts.spacing).map(spacing_class),
+        spacing_class: facts.and_then(|facts| facts.spacing).map(Spacing::as_str),
         deviation_mm: facts.and_then(|facts| facts.deviation_mm),
     };
     match fate {
@@ -69,13 +69,4 @@ fn row(object: &Looked, fate: &Fate, facts: Option<&Facts>, key: &SiteKey) -> Ob
         }
     }
     row
-}
-
-fn spacing_class(spacing: Spacing) -> &'static str {
-    match spacing {
-        Spacing::Regular => "regular",
-        Spacing::Tilted => "tilted",
-        Spacing::Uneven => "uneven",
-        Spacing::UnevenTilted => "uneven_tilted",
-    }
 }
