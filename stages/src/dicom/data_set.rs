@@ -177,9 +177,11 @@ pub fn read(bytes: &[u8], syntax: &TransferSyntax) -> Result<(DataSet, End), Fau
     let mut tokens = tokens
         .map_err(|_| Fault::unsuitable("transfer_syntax", "expected a transfer syntax that is read"))?;
     let mut tree = Tree::default();
+    // where the last token ended: bytes read behind it are a part of one
+    let mut behind = 0;
     loop {
         let Some(token) = tokens.next() else {
-            let is_whole = tree.open.is_empty() && position.get() == bytes.len();
+            let is_whole = tree.open.is_empty() && behind == bytes.len();
             let end = if is_whole { End::Whole } else { End::Cut };
             return Ok((tree.finish(), end));
         };
@@ -189,6 +191,7 @@ pub fn read(bytes: &[u8], syntax: &TransferSyntax) -> Result<(DataSet, End), Fau
             Err(_) if position.get() == bytes.len() => return Ok((tree.finish(), End::Cut)),
             Err(_) => return Err(damaged(position.get())),
         };
+        behind = position.get();
         // the reader takes memory for a length before it looks whether there is so much: up to 4 GiB for a few bytes
         let rest = (bytes.len() - position.get()) as u64;
         if let DataToken::ElementHeader(header) = &token

@@ -133,3 +133,18 @@ fn lengths_that_lie_take_no_memory() {
     assert!(!fault.message.contains("DOE"));
     assert!(!Head::read(&object(&lying)).expect("a beginning").is_whole);
 }
+
+#[test]
+fn a_data_set_cut_within_a_tag_is_cut_and_one_cut_between_elements_is_whole() {
+    let element = [0x08, 0x00, 0x60, 0x00, b'C', b'S', 2, 0, b'M', b'R'];
+    let whole = object(&element);
+    assert!(Object::read(&whole, MAX).is_ok());
+    for part in 1..element.len() {
+        let cut = object(&[element.as_slice(), &element[..part]].concat());
+        assert_eq!(
+            Object::read(&cut, MAX).expect_err("cut").reason,
+            "truncated",
+            "{part} bytes"
+        );
+    }
+}
