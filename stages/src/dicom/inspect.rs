@@ -1,6 +1,8 @@
 //! What the decoder sees in a DICOM object, for `spinestream inspect`. Names, dates and free text are not shown; UIDs
 //! are, to who has named the object.
 
+mod segments;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -12,13 +14,15 @@ use schemas::{Fault, LabelScheme, Level};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::data_set::{Code, DataSet};
+use super::data_set::DataSet;
 use super::object::{Object, PixelBytes};
 use super::pixels::Frames;
 use super::plane::{Groups, Plane};
 use super::seg::{self, is_word};
 use super::stack::{Spacing, Stack, StackConf};
 use crate::decode::Refusal;
+
+pub use segments::{CodeSeen, SegSeen, SegmentSeen};
 
 /// The facts of a DICOM object. Names of attributes are the standard's.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -115,57 +119,6 @@ pub struct GridSeen {
     pub frame_slice_index: Vec<usize>,
     /// (column, row, slice) → RAS mm.
     pub affine_ras: [[f64; 4]; 4],
-}
-
-/// The segments of a segmentation.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct SegSeen {
-    /// `BINARY`, `FRACTIONAL` or `LABELMAP`.
-    #[serde(rename = "SegmentationType")]
-    pub kind: &'static str,
-    /// Segments by number.
-    pub segments: Vec<SegmentSeen>,
-    /// Segment of each frame; none for label maps.
-    pub frame_segment_number: Vec<u16>,
-    /// Voxels of each segment that are not 0.
-    pub voxels_nonzero_per_segment: BTreeMap<u16, u64>,
-}
-
-/// One segment. Its label is free text, and shown only where it is a level or one word of a tool.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SegmentSeen {
-    /// Its number.
-    pub number: u16,
-    /// What it is, category and type.
-    pub category: Option<CodeSeen>,
-    /// Property type.
-    #[serde(rename = "type")]
-    pub property: Option<CodeSeen>,
-    /// MANUAL, SEMIAUTOMATIC or AUTOMATIC.
-    pub algorithm_type: Option<String>,
-    /// The level that it stands for: by its code, or in the scheme that was asked about.
-    pub level: Option<Level>,
-}
-
-/// A code.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct CodeSeen {
-    /// Code value.
-    pub value: String,
-    /// Coding scheme.
-    pub scheme: String,
-    /// What it means.
-    pub meaning: String,
-}
-
-impl From<&Code> for CodeSeen {
-    fn from(code: &Code) -> Self {
-        Self {
-            value: code.value.clone(),
-            scheme: code.scheme.clone(),
-            meaning: code.meaning.clone(),
-        }
-    }
 }
 
 /// The stored values of all frames.
@@ -387,43 +340,6 @@ impl PixelsSeen {
             rescaled: is_rescaled.then_some(real),
         })
     }
-}
-
-impl SegSeen {
-    fn of(header: &seg::Header, object: &Object, scheme: Option<&LabelScheme>, max_bytes: u64) -> Self {
-        let table = scheme.map(LabelScheme::table).unwrap_or_default();
-        let is_coded = scheme.is_none_or(|scheme| *scheme == LabelScheme::Snomed);
-        let seen = |segment: &seg::Segment| SegmentSeen {
-            number: segment.number,
-            category: segment.category.as_ref().map(CodeSeen::from),
-            property: segment.property.as_ref().map(CodeSeen::from),
-            algorithm_type: segment.algorithm_type.clone().filter(|text| is_word(text)),
-            level: if is_coded {
-                segment.level()
-            } else {
-                table.get(&segment.number).copied()
-            },
-        };
-        Self {
-            kind: header.kind.as_str(),
-            segments: header.segments.values().map(seen).collect(),
-            frame_segment_number: header.segment_of.clone(),
-            voxels_nonzero_per_segment: voxels(header, object, max_bytes).unwrap_or_default(),
-        }
-    }
-}
-
-fn voxels(header: &seg::Header, object: &Object, max_bytes: u64) -> Result<BTreeMap<u16, u64>, Fault> {
-    let frames = Frames::of(object, max_bytes)?;
-    let mut counts = BTreeMap::new();
-    for frame in 0..header.layout.frames {
-        for value in frames.frame(frame)?.into_iter().filter(|value| *value != 0) {
-            let number = header.segment_of.get(frame).copied();
-            let number = number.unwrap_or_else(|| u16::try_from(value).unwrap_or(u16::MAX));
-            *counts.entry(number).or_insert(0) += 1;
-        }
-    }
-    Ok(counts)
 }
 
 impl fmt::Display for DicomInspection {

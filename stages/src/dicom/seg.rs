@@ -226,7 +226,7 @@ fn kind(header: &DataSet) -> Result<Kind, Fault> {
 }
 
 /// Whether a text is a defined term, which may be shown, and not somebody's name.
-pub(super) fn is_word(text: &str) -> bool {
+pub(in crate::dicom) fn is_word(text: &str) -> bool {
     text.len() <= 16
         && text
             .bytes()
