@@ -18,7 +18,7 @@ use stages::pool::PoolConf;
 use stages::store::StoreConf;
 #[cfg(feature = "torch")]
 use stages::train::TrainConf;
-use stages::write::WriteConf;
+use stages::write::{Form, WriteConf};
 use toml::{Table, Value};
 
 use crate::RunEnd;
@@ -127,6 +127,7 @@ impl Conf {
         self.write.check(samples).map_err(|message| anyhow!(message))?;
         self.comparison.check().map_err(|message| anyhow!(message))?;
         self.dicom.series.check().map_err(|message| anyhow!(message))?;
+        self.dicom.stack.check().map_err(|message| anyhow!(message))?;
         for (name, table) in self.label_tables() {
             if table.len() != self.labels.get(&name).map_or(0, BTreeMap::len) {
                 bail!("labels.{name}: expected a number of its own for each level, found one twice");
@@ -173,6 +174,11 @@ impl Conf {
         // left out by default, so that runs from before there was a choice keep their ids
         if self.evaluate != EvaluateConf::default() {
             text.push_str(&serde_json::to_string(&self.evaluate).map_err(json_error)?);
+        }
+        // an output is either for outside the hospital or for inside, never both
+        if self.write.volumes.contains(&Form::Seg) {
+            let decides = (self.dicom.deidentify, self.dicom.seg, &self.dicom.stack);
+            text.push_str(&serde_json::to_string(&decides).map_err(json_error)?);
         }
         let digest = Sha256::digest(text.as_bytes());
         Ok(std::iter::once("r".to_owned())

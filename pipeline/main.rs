@@ -179,6 +179,8 @@ fn start_log(common: &Common) -> Sending {
         Log::Text => lines.with_target(false).boxed(),
         Log::Json => lines.json().boxed(),
     };
+    // the DICOM parser repeats texts of objects, and warns of one damage a million times
+    let level = format!("{level},dicom_core=off,dicom_encoding=off,dicom_parser=off,dicom_object=off");
     let log = tracing_subscriber::registry()
         .with(EnvFilter::new(level))
         .with(lines);

@@ -99,7 +99,11 @@ pub async fn manifest(arguments: &Arguments, conf: &Conf, stores: &Arc<Stores>) 
 async fn objects(stores: &Arc<Stores>, name: &str, text: &str) -> Result<Vec<(String, ObjectMeta)>> {
     let base = url(name, text)?;
     let place = place_of(stores, name, text)?;
-    let listed = place.list().await.with_context(|| name.to_owned())?;
+    // the store's own words name keys, which hold record numbers
+    let listed = place
+        .list()
+        .await
+        .map_err(|error| anyhow!("{name}: {}", error.into_fault()))?;
     let base = base.expose().trim_end_matches('/');
     let named = listed.into_iter().filter_map(|object| {
         let below: Vec<String> = object

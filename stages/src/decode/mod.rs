@@ -136,24 +136,33 @@ pub fn bytes_to_decode(header: &[u8], voxels: &[u8], size: u64) -> u64 {
     }
 }
 
-/// Returns the most bytes that the label map of a segmentation takes, with a frame at a time beside it. Of a header that
-/// goes on behind its beginning the frames' positions are not known, and each may be a slice of its own.
+/// Returns the most bytes that the label map of a segmentation takes, with a frame at a time beside it. Where the header
+/// goes on behind the beginning that is there, a bit of the object may be a voxel; slices that were left out are not
+/// known then.
 fn dicom_bytes(beginning: &[u8], size: u64) -> u64 {
+    const VOXELS_A_BYTE: u64 = 8;
+    let is_all = beginning.len() as u64 >= size;
+    let unknown = if is_all {
+        0
+    } else {
+        size.saturating_mul(VOXELS_A_BYTE * size_of::<u16>() as u64)
+    };
     let Ok(head) = Head::read(&Bytes::copy_from_slice(beginning)) else {
-        return 0;
+        return unknown;
     };
     let inflated = if head.is_deflated() {
         source::most_bytes_of(&source::GZIP_MAGIC, size)
     } else {
         0
     };
+    let is_known = head.is_whole && (head.has_pixels || is_all);
     let Ok(layout) = Layout::of(&head.header) else {
-        return inflated;
+        return unknown.saturating_add(inflated);
     };
     let frame = layout.frame_samples() as u64;
     let slices = match seg::Header::of(&head.header) {
         Ok(header) => header.grid.slices,
-        Err(_) if head.is_whole => return inflated,
+        Err(_) if is_known => return inflated,
         Err(_) => layout.frames,
     };
     let labels = frame

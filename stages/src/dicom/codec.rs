@@ -31,7 +31,7 @@ pub(super) enum Coded {
 /// A transfer syntax that is not read, damage, or a frame of another size than the header's.
 pub(super) fn decode(transfer_syntax: &str, coded: &Bytes, layout: &Layout) -> Result<Coded, Fault> {
     match transfer_syntax {
-        uids::RLE_LOSSLESS => rle(coded, layout),
+        uids::RLE_LOSSLESS => guarded("RLE", || rle(coded, layout)),
         uids::JPEG_BASELINE8_BIT
         | uids::JPEG_EXTENDED12_BIT
         | uids::JPEG_LOSSLESS

@@ -21,7 +21,13 @@ use schemas::Fault;
 const DEPTH_MOST: usize = 24;
 
 /// Most items of all sequences together: a thousand segments in a thousand frames of functional groups.
-const ITEMS_MOST: usize = 4_000_000;
+const ITEMS_MOST: usize = 1_000_000;
+
+/// Most elements of all of them together.
+const ELEMENTS_MOST: usize = 4_000_000;
+
+/// Longest list of texts, in bytes: the parser takes memory for each of them.
+const TEXTS_MOST: u32 = 1 << 20;
 
 /// Longest value that is kept, in bytes: header fields, not thumbnails, curves or vendors' private blobs.
 const VALUE_MOST: usize = 1 << 16;
@@ -200,6 +206,13 @@ pub fn read(bytes: &[u8], syntax: &TransferSyntax) -> Result<(DataSet, End), Fau
         {
             return Ok((tree.finish(), End::Cut));
         }
+        if let DataToken::ElementHeader(header) = &token
+            && is_list(header.vr)
+            && header.len.get().is_some_and(|length| length > TEXTS_MOST)
+        {
+            let message = format!("expected texts of at most {TEXTS_MOST} bytes, found a longer list");
+            return Err(Fault::unreadable("bad_data_set", message));
+        }
         match token {
             DataToken::ElementHeader(header) if tree.open.is_empty() && is_pixels(header.tag) => {
                 let end = End::Pixels {
@@ -268,6 +281,7 @@ struct Tree {
     /// Element whose value comes next.
     next: Option<(Tag, VR)>,
     items: usize,
+    elements: usize,
 }
 
 enum Open {
@@ -282,10 +296,14 @@ impl Tree {
             DataToken::ElementHeader(header) => self.next = Some((header.tag, header.vr)),
             DataToken::PrimitiveValue(value) => {
                 let (tag, vr) = self.next.take()?;
-                if is_kept(tag, &value) {
-                    self.level()?
-                        .0
-                        .insert(tag, Element::Value(standard_vr(tag, vr), value));
+                self.elements += 1;
+                if self.elements > ELEMENTS_MOST {
+                    return Some(Err(too_nested(&format!("at most {ELEMENTS_MOST} elements"))));
+                }
+                if is_kept(tag, &value)
+                    && let Some((vr, value)) = of_standard(tag, vr, value)
+                {
+                    self.level()?.0.insert(tag, Element::Value(vr, value));
                 }
             }
             DataToken::SequenceStart { tag, .. } => {
@@ -355,13 +373,29 @@ fn is_kept(tag: Tag, value: &PrimitiveValue) -> bool {
     tag.group().is_multiple_of(2) && value.calculate_byte_len() <= VALUE_MOST
 }
 
-/// Returns the kind of value that the standard gives an element: some writers say UN.
-fn standard_vr(tag: Tag, vr: VR) -> VR {
+/// Whether values of a kind are several texts, which the parser parts at each backslash.
+fn is_list(vr: VR) -> bool {
+    use VR::{AE, AS, CS, DA, DS, DT, IS, LO, PN, SH, TM, UC, UI};
+    matches!(vr, AE | AS | CS | DA | DS | DT | IS | LO | PN | SH | TM | UC | UI)
+}
+
+/// Returns a value as the standard has it: some writers call what they do not know UN, and its bytes are a text or a
+/// number all the same. `None` for one that cannot be told.
+fn of_standard(tag: Tag, vr: VR, value: PrimitiveValue) -> Option<(VR, PrimitiveValue)> {
     if vr != VR::UN {
-        return vr;
+        return Some((vr, value));
     }
-    match StandardDataDictionary.by_tag(tag).map(|entry| entry.vr) {
-        Some(VirtualVr::Exact(vr)) => vr,
-        _ => vr,
+    let Some(VirtualVr::Exact(vr)) = StandardDataDictionary.by_tag(tag).map(|entry| entry.vr) else {
+        return None;
+    };
+    let bytes = value.to_bytes();
+    if is_list(vr) || matches!(vr, VR::LT | VR::ST | VR::UT | VR::UR) {
+        let text = std::str::from_utf8(&bytes).ok()?;
+        return Some((vr, PrimitiveValue::from(text)));
+    }
+    // unknown ones are little endian whatever the object is (PS3.5 section 6.2.2)
+    match (vr, bytes.as_ref()) {
+        (VR::US, [low, high]) => Some((vr, PrimitiveValue::from(u16::from_le_bytes([*low, *high])))),
+        _ => None,
     }
 }

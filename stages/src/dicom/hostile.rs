@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
+use dicom_dictionary_std::tags;
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::golden::shared;
 use super::inspect::DicomInspection;
 use super::object::{Head, Object};
+use super::plane::Groups;
 use super::series;
 use super::stack::StackConf;
 use crate::fuzz::{harmed, harms};
@@ -82,20 +84,22 @@ fn ten_thousand_mutations_of_real_objects_cause_no_panic() {
     assert_eq!(counts.values().sum::<usize>(), 10_000);
 }
 
+/// Returns an element in explicit VR little endian.
+fn element(group: u16, element: u16, vr: &[u8; 2], value: &[u8]) -> Vec<u8> {
+    let mut bytes = [group.to_le_bytes(), element.to_le_bytes(), *vr].concat();
+    if matches!(vr, b"UN" | b"OW" | b"OB") {
+        bytes.extend([0, 0]);
+        bytes.extend((value.len() as u32).to_le_bytes());
+    } else {
+        bytes.extend((value.len() as u16).to_le_bytes());
+    }
+    bytes.extend_from_slice(value);
+    bytes
+}
+
 /// Returns an object in explicit VR little endian whose data set is these bytes.
 fn object(data_set: &[u8]) -> Bytes {
     let syntax = b"1.2.840.10008.1.2.1\0";
-    let element = |group: u16, element: u16, vr: &[u8; 2], value: &[u8]| {
-        let mut bytes = [
-            group.to_le_bytes(),
-            element.to_le_bytes(),
-            *vr,
-            (value.len() as u16).to_le_bytes(),
-        ]
-        .concat();
-        bytes.extend_from_slice(value);
-        bytes
-    };
     let meta = [
         element(2, 2, b"UI", b"1.2.840.10008.5.1.4.1.1.4\0"),
         element(2, 3, b"UI", b"2.25.1"),
@@ -147,4 +151,49 @@ fn a_data_set_cut_within_a_tag_is_cut_and_one_cut_between_elements_is_whole() {
             "{part} bytes"
         );
     }
+}
+
+#[test]
+fn a_number_of_frames_that_lies_costs_no_memory() {
+    let us = |element_number: u16, value: u16| element(0x28, element_number, b"US", &value.to_le_bytes());
+    let slice = [
+        element(0x20, 0x32, b"DS", b"0\\0\\0 "),
+        element(0x20, 0x37, b"DS", b"1\\0\\0\\0\\1\\0 "),
+        us(2, 1),
+        element(0x28, 8, b"IS", b"2147483647"),
+        us(0x10, 2),
+        us(0x11, 2),
+        element(0x28, 0x30, b"DS", b"1\\1 "),
+        us(0x100, 16),
+        us(0x101, 16),
+        us(0x102, 15),
+        us(0x103, 0),
+        element(0x7fe0, 0x10, b"OW", &[0; 8]),
+    ];
+    let read = Object::read(&object(&slice.concat()), MAX).expect("an object");
+    let seen = DicomInspection::of(&read, None, MAX);
+    assert_eq!(seen.pixels_refused.expect("refused").reason, "truncated");
+    assert!(series::volume(&[read], &StackConf::default(), MAX).is_err());
+}
+
+#[test]
+fn numbers_in_elements_that_a_writer_did_not_know_are_read_as_the_standard_has_them() {
+    let unknown = [
+        element(0x28, 8, b"UN", b"20"),
+        element(0x28, 0x1052, b"UN", b"-1024 "),
+        element(0x28, 0x1053, b"UN", b"1 "),
+    ];
+    let read = Object::read(&object(&unknown.concat()), MAX).expect("an object");
+    assert_eq!(read.header.whole(tags::NUMBER_OF_FRAMES), Some(20));
+    assert_eq!(Groups::of(&read.header, 0).rescale(), Ok((1.0, -1024.0)));
+
+    // one without the other would shift every value
+    let read = Object::read(&object(&unknown[1]), MAX).expect("an object");
+    assert_eq!(
+        Groups::of(&read.header, 0)
+            .rescale()
+            .expect_err("no slope")
+            .reason,
+        "bad_rescale"
+    );
 }

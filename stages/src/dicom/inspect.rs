@@ -162,11 +162,13 @@ impl DicomInspection {
         let header = &object.header;
         let sop_class = header.text(tags::SOP_CLASS_UID).unwrap_or_default();
         let syntax = TransferSyntaxRegistry.get(&object.transfer_syntax);
+        // as many as are described, or as there are bytes for: not as the header says
+        let described = header.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).len();
+        let counted = Frames::of(object, max_bytes).map_or(1, |frames| frames.layout.frames);
         let frames = header
             .whole(tags::NUMBER_OF_FRAMES)
-            .and_then(|frames| usize::try_from(frames).ok());
+            .map(|_| if described > 0 { described } else { counted });
         let planes: Option<Vec<Plane>> = match frames {
-            // a number that is not true costs no time: the groups end where they end
             Some(frames) => (0..frames)
                 .map(|frame| Groups::of(header, frame).plane().ok())
                 .collect(),
@@ -300,7 +302,7 @@ impl PixelsSeen {
         for frame in 0..layout.frames {
             let values = frames.frame(frame)?;
             let groups = Groups::of(&object.header, frame);
-            let (slope, intercept) = groups.rescale();
+            let (slope, intercept) = groups.rescale()?;
             if frame == 0 {
                 (real.slope, real.intercept) = (slope, intercept);
             }

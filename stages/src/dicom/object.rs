@@ -89,7 +89,7 @@ impl Head {
             uid,
             sop_class,
             bytes,
-        } = open(beginning, HEADER_MOST)?;
+        } = open(beginning, HEADER_MOST, true)?;
         let (header, end) = data_set::read(&bytes, syntax)?;
         let is_deflated = uid == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN;
         let promised_bytes = match end {
@@ -127,7 +127,7 @@ impl Object {
     pub fn read(object: &Bytes, max_bytes: u64) -> Result<Self, Fault> {
         let Opened {
             syntax, uid, bytes, ..
-        } = open(object, max_bytes)?;
+        } = open(object, max_bytes, false)?;
         let (header, end) = data_set::read(&bytes, syntax)?;
         let pixels = match end {
             End::Whole => PixelBytes::None,
@@ -178,7 +178,8 @@ struct Opened {
     bytes: Bytes,
 }
 
-fn open(object: &Bytes, max_bytes: u64) -> Result<Opened, Fault> {
+/// Opens an object; of a deflated one that holds more than `max_bytes`, the beginning where that is enough.
+fn open(object: &Bytes, max_bytes: u64, is_head: bool) -> Result<Opened, Fault> {
     let magic = object.get(PREAMBLE - MAGIC.len()..PREAMBLE);
     if magic != Some(MAGIC) {
         return Err(Fault::unreadable(
@@ -200,7 +201,7 @@ fn open(object: &Bytes, max_bytes: u64) -> Result<Opened, Fault> {
     if uid == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN || uid == uids::DEFLATED_IMAGE_FRAME_COMPRESSION {
         let is_deflated = uid == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN;
         let bytes = if is_deflated {
-            inflate(&bytes, max_bytes)?
+            inflate(&bytes, max_bytes, is_head)?
         } else {
             bytes
         };
@@ -279,12 +280,12 @@ fn explicit_little_endian() -> &'static TransferSyntax {
 }
 
 /// Unpacks a deflated data set (PS3.5 section A.5); what is cut stays cut.
-fn inflate(bytes: &[u8], max_bytes: u64) -> Result<Bytes, Fault> {
+fn inflate(bytes: &[u8], max_bytes: u64, is_head: bool) -> Result<Bytes, Fault> {
     let mut plain = Vec::new();
     let mut inflating = DeflateDecoder::new(bytes).take(max_bytes.saturating_add(1));
     // damage shows as an end: what comes behind is missing, and the data set says so
     let _ = inflating.read_to_end(&mut plain);
-    if plain.len() as u64 > max_bytes {
+    if plain.len() as u64 > max_bytes && !is_head {
         let message = format!("expected a deflated data set of at most {max_bytes} bytes, found more");
         return Err(Fault::unsuitable("too_large", message));
     }

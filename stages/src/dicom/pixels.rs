@@ -4,7 +4,7 @@
 //! only the compressed ones go to a codec.
 
 use bytes::Bytes;
-use dicom_dictionary_std::tags;
+use dicom_dictionary_std::{tags, uids};
 use schemas::Fault;
 
 use super::codec::{self, Coded};
@@ -49,7 +49,8 @@ impl Layout {
         let frames = header.whole(tags::NUMBER_OF_FRAMES).unwrap_or(1);
         let frames = usize::try_from(frames).unwrap_or_default();
         let samples = header.whole(tags::SAMPLES_PER_PIXEL).unwrap_or(1);
-        if rows == 0 || columns == 0 || frames == 0 {
+        let most = usize::from(u16::MAX);
+        if !(1..=most).contains(&rows) || !(1..=most).contains(&columns) || frames == 0 {
             return Err(malformed(format!(
                 "expected frames with pixels, found {frames} of {rows} × {columns}"
             )));
@@ -67,11 +68,12 @@ impl Layout {
                 format!("expected 1, 8, 16 or 32 bits allocated, found {bits_allocated}"),
             ));
         }
-        let bits_stored = number(tags::BITS_STORED, "Bits Stored").unwrap_or(bits_allocated);
-        let high_bit = number(tags::HIGH_BIT, "High Bit").unwrap_or(bits_stored.saturating_sub(1));
-        if bits_stored == 0 || high_bit >= bits_allocated || bits_stored > high_bit + 1 {
+        let bits_stored = number(tags::BITS_STORED, "Bits Stored")?;
+        let high_bit = number(tags::HIGH_BIT, "High Bit")?;
+        // the lowest bit counts always (PS3.5 section 8.1.1): what says otherwise would shift every value
+        if bits_stored == 0 || bits_stored > bits_allocated || high_bit + 1 != bits_stored {
             return Err(malformed(format!(
-                "expected bits stored within those allocated, found {bits_stored} up to bit {high_bit} of {bits_allocated}"
+                "expected the lowest of the bits allocated to be stored, found {bits_stored} up to bit {high_bit} of {bits_allocated}"
             )));
         }
         Ok(Self {
@@ -83,7 +85,7 @@ impl Layout {
             bits_allocated,
             bits_stored,
             high_bit,
-            is_signed: header.whole(tags::PIXEL_REPRESENTATION) == Some(1),
+            is_signed: number(tags::PIXEL_REPRESENTATION, "Pixel Representation")? == 1,
         })
     }
 
@@ -164,7 +166,15 @@ impl<'a> Frames<'a> {
             PixelBytes::Native { bytes, promised, .. } => check_length(&layout, bytes.len(), *promised)?,
             PixelBytes::Encapsulated { offsets, fragments } => {
                 let count = fragments.len();
-                let is_one_each = count == layout.frames || (layout.frames == 1 && count > 0);
+                // several offsets are several frames, and RLE has one fragment a frame
+                let is_one = layout.frames == 1
+                    && offsets.len() <= 1
+                    && (count == 1 || object.transfer_syntax != uids::RLE_LOSSLESS);
+                let is_one_each = count == layout.frames || (is_one && count > 0);
+                if !offsets.is_sorted() || offsets.first().is_some_and(|first| *first != 0) {
+                    let message = "expected offsets of frames from 0 on in ascending order, found others";
+                    return Err(Fault::unreadable("fragments_and_frames", message));
+                }
                 if !is_one_each && offsets.len() != layout.frames {
                     let message = format!(
                         "expected a fragment or an offset for each of {} frames, found {count} fragments and {} offsets",
@@ -231,8 +241,11 @@ impl<'a> Frames<'a> {
         } else {
             let from = offsets.get(frame).copied().unwrap_or(u64::MAX);
             let to = offsets.get(frame + 1).copied().unwrap_or(u64::MAX);
-            let within = fragments.iter().filter(|(at, _)| (from..to).contains(at));
-            within.map(|(_, bytes)| bytes).collect()
+            // positions ascend
+            let begin = fragments.partition_point(|(at, _)| *at < from);
+            let end = fragments.partition_point(|(at, _)| *at < to);
+            let within = fragments.get(begin..end).unwrap_or_default();
+            within.iter().map(|(_, bytes)| bytes).collect()
         };
         match of_frame.as_slice() {
             [] => Err(Fault::unreadable(
@@ -243,6 +256,21 @@ impl<'a> Frames<'a> {
             several => Ok(several.iter().flat_map(|bytes| bytes.iter().copied()).collect()),
         }
     }
+}
+
+/// Checks that as many frames are described as there are: a number that is lost or wrong would leave slices out.
+///
+/// # Errors
+/// `bad_pixel_layout`.
+pub fn check_described(header: &DataSet, layout: &Layout) -> Result<(), Fault> {
+    let described = header.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).len();
+    if described > 0 && described != layout.frames {
+        let frames = layout.frames;
+        return Err(malformed(format!(
+            "expected as many frames as are described, found {frames} and {described}"
+        )));
+    }
+    Ok(())
 }
 
 /// Holds the bytes that are there against those that the layout needs. A row more than that is no padding: the header

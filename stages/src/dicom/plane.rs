@@ -170,12 +170,21 @@ impl<'a> Groups<'a> {
     }
 
     /// Returns slope and intercept from stored to real values; 1 and 0 where there are none.
-    pub fn rescale(&self) -> (f64, f64) {
+    ///
+    /// # Errors
+    /// One without the other, or one that is no number: a wrong guess would shift every value.
+    pub fn rescale(&self) -> Result<(f64, f64), Fault> {
         let group = self.group(tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE);
-        (
-            group.number(tags::RESCALE_SLOPE).unwrap_or(1.0),
-            group.number(tags::RESCALE_INTERCEPT).unwrap_or(0.0),
-        )
+        let [slope, intercept] = [tags::RESCALE_SLOPE, tags::RESCALE_INTERCEPT];
+        let is_there = |tag: Tag| group.text(tag).is_some();
+        match (group.number(slope), group.number(intercept)) {
+            (Some(slope), Some(intercept)) => Ok((slope, intercept)),
+            (None, None) if !is_there(slope) && !is_there(intercept) => Ok((1.0, 0.0)),
+            _ => Err(Fault::unreadable(
+                "bad_rescale",
+                "expected Rescale Slope and Intercept, or neither, found one of them, or no numbers",
+            )),
+        }
     }
 
     /// Returns whether the object says how stored values become real ones.

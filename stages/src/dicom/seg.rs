@@ -9,7 +9,7 @@ use schemas::{Fault, LabelMap, LabelScheme, Level, Volume};
 
 use super::data_set::{Code, DataSet};
 use super::object::Object;
-use super::pixels::{Frames, Layout};
+use super::pixels::{Frames, Layout, check_described};
 use super::plane::{Groups, Plane};
 
 #[cfg(test)]
@@ -97,6 +97,12 @@ impl Header {
     pub fn of(header: &DataSet) -> Result<Self, Fault> {
         let kind = kind(header)?;
         let layout = Layout::of(header)?;
+        if layout.is_signed {
+            return Err(Fault::unreadable(
+                "bad_segments",
+                "expected unsigned pixels of segments, found a Pixel Representation of signed ones",
+            ));
+        }
         let segments = segments(header)?;
         // a number that is not true costs neither time nor memory
         let described = header.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).len();
@@ -276,6 +282,7 @@ fn segments(header: &DataSet) -> Result<BTreeMap<u16, Segment>, Fault> {
 /// See [`Header::of`] and [`Frames::of`]; too large a grid; a value of no segment.
 pub fn label_map(object: &Object, scheme: Option<&LabelScheme>, max_bytes: u64) -> Result<LabelMap, Fault> {
     let header = Header::of(&object.header)?;
+    check_described(&object.header, &header.layout)?;
     let needed = header.label_map_bytes();
     if needed > max_bytes {
         let message =
@@ -369,7 +376,7 @@ fn fill_shares(
             let target = &mut labels[slice * plane..(slice + 1) * plane];
             for (known, value) in target.iter_mut().zip(frames.frame(frame)?) {
                 let value = i64::from(value);
-                if value > most {
+                if !(0..=most).contains(&value) {
                     let message = format!(
                         "expected shares of at most {most}, found {value} in frame {}",
                         frame + 1

@@ -6,7 +6,7 @@ use schemas::{Fault, Volume};
 
 use super::data_set::DataSet;
 use super::object::Object;
-use super::pixels::{Frames, Layout};
+use super::pixels::{Frames, Layout, check_described};
 use super::plane::{Groups, Plane};
 use super::stack::{Spacing, Stack, StackConf};
 
@@ -29,13 +29,13 @@ pub struct SeriesVolume {
 /// What no volume can be made of: see [`check_image`], [`Stack::of`], [`Frames::of`]; slices of unlike size; gaps wider
 /// than `conf.max_gap_mm` (`slices_too_far_apart`); more than `max_bytes`.
 pub fn volume(objects: &[Object], conf: &StackConf, max_bytes: u64) -> Result<SeriesVolume, Fault> {
-    let slices = slices(objects)?;
+    let slices = slices(objects, max_bytes)?;
     let planes: Vec<Plane> = slices
         .iter()
         .map(|slice| slice.groups().plane())
         .collect::<Result<_, _>>()?;
     let stack = Stack::of(&planes, conf)?;
-    if matches!(stack.spacing, Spacing::Uneven | Spacing::UnevenTilted) {
+    if stack.spacing != Spacing::Regular {
         let widest = stack.gaps_mm().into_iter().fold(0.0, f64::max);
         if widest > conf.max_gap_mm {
             let message = format!(
@@ -62,7 +62,11 @@ pub fn volume(objects: &[Object], conf: &StackConf, max_bytes: u64) -> Result<Se
             );
             return Err(Fault::unsuitable("mixed_planes", message));
         }
-        let (slope, intercept) = slice.groups().rescale();
+        let (slope, intercept) = slice.groups().rescale()?;
+        if slice.groups().is_rescaled() != slices[stack.order[0]].groups().is_rescaled() {
+            let message = "expected slope and intercept for all slices or for none, found them for some";
+            return Err(Fault::unreadable("bad_rescale", message));
+        }
         let real = |stored: i32| (f64::from(stored) * slope + intercept) as f32;
         values.extend(frames.frame(slice.frame)?.into_iter().map(real));
     }
@@ -97,11 +101,19 @@ impl<'a> Slice<'a> {
     }
 }
 
-fn slices(objects: &[Object]) -> Result<Vec<Slice<'_>>, Fault> {
+fn slices(objects: &[Object], max_bytes: u64) -> Result<Vec<Slice<'_>>, Fault> {
     let mut slices = Vec::new();
     let first = objects
         .first()
         .and_then(|object| object.header.text(tags::SERIES_INSTANCE_UID));
+    let space = |object: &Object| object.header.text(tags::FRAME_OF_REFERENCE_UID);
+    if objects
+        .iter()
+        .any(|object| Some(space(object)) != objects.first().map(space))
+    {
+        let message = "expected slices of one frame of reference, found several";
+        return Err(Fault::unsuitable("mixed_frame_of_reference", message));
+    }
     for object in objects {
         check_image(&object.header)?;
         if object.header.text(tags::SERIES_INSTANCE_UID) != first {
@@ -110,7 +122,10 @@ fn slices(objects: &[Object]) -> Result<Vec<Slice<'_>>, Fault> {
                 "expected slices of one series, found several",
             ));
         }
-        let frames = Layout::of(&object.header)?.frames;
+        // as many as there are bytes for, not as the header says
+        let layout = Frames::of(object, max_bytes)?.layout;
+        check_described(&object.header, &layout)?;
+        let frames = layout.frames;
         slices.extend((0..frames).map(|frame| Slice { object, frame }));
     }
     Ok(slices)

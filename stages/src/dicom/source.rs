@@ -49,7 +49,7 @@ const IMAGE: [Tag; 3] = [
 /// Returns the series that an image's objects are, in whatever order they come.
 ///
 /// # Errors
-/// `several_series`, `mixed_frame_of_reference`, `not_an_image`, `bad_uid`, `no_geometry`, `bad_geometry`, and those of
+/// `several_patients`, `several_series`, `mixed_frame_of_reference`, `not_an_image`, `bad_uid`, `no_geometry`, `bad_geometry`, and those of
 /// [`check_image`] and [`Stack::of`].
 pub fn source_series(headers: &[DataSet], conf: &StackConf) -> Result<SourceSeries, Fault> {
     let Some(first) = headers.first() else {
@@ -60,6 +60,11 @@ pub fn source_series(headers: &[DataSet], conf: &StackConf) -> Result<SourceSeri
     };
     for header in headers {
         check_kind(header)?;
+    }
+    let patient = |header: &DataSet| header.text(tags::PATIENT_ID);
+    if headers.iter().any(|header| patient(header) != patient(first)) {
+        let message = "expected slices of one person, found several under one series UID";
+        return Err(Fault::unsuitable("several_patients", message));
     }
     let series_uid = common(headers, tags::SERIES_INSTANCE_UID, "several_series", "series")?;
     let study_uid = common(headers, tags::STUDY_INSTANCE_UID, "several_series", "study")?;

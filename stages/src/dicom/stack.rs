@@ -21,6 +21,26 @@ pub struct StackConf {
     pub max_gap_mm: f64,
 }
 
+impl StackConf {
+    /// Checks that the values are lengths.
+    ///
+    /// # Errors
+    /// A message that names the key.
+    pub fn check(&self) -> Result<(), String> {
+        for (name, value) in [
+            ("tolerance_mm", self.tolerance_mm),
+            ("max_gap_mm", self.max_gap_mm),
+        ] {
+            if !(0.0..=1000.0).contains(&value) {
+                return Err(format!(
+                    "dicom.stack.{name}: expected a length from 0 to 1000 mm, found {value}"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Default for StackConf {
     fn default() -> Self {
         Self {

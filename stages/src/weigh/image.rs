@@ -110,9 +110,13 @@ async fn header(place: &Place) -> Result<(Option<DataSet>, u64), Fault> {
         }
         let is_all = file.head.len() as u64 >= file.size;
         let beginning = file.head;
-        let head = blocking(move || Head::read(&beginning)).await?;
+        let head = match blocking(move || Head::read(&beginning)).await {
+            // meta information may go on, too
+            Err(fault) if fault.reason == "bad_meta" && !is_all => None,
+            head => Some(head?),
+        };
         // a beginning that ends between two elements looks like the whole of an object without pixels
-        if head.is_whole && (head.has_pixels || is_all) {
+        if let Some(head) = head.filter(|head| head.is_whole && (head.has_pixels || is_all)) {
             let class = head.header.text(tags::SOP_CLASS_UID);
             let is_contents = class.as_deref() == Some(uids::MEDIA_STORAGE_DIRECTORY_STORAGE);
             return Ok(((!is_contents).then_some(head.header), read));

@@ -7,8 +7,8 @@ use crate::dicom::plane::{Plane, dot};
 /// How far a frame may lie from a slice of the grid, in mm.
 const TOLERANCE_MM: f64 = 0.05;
 
-/// Positions nearer to each other than this are one, in mm.
-const SAME_MM: f64 = 0.01;
+/// Positions nearer to each other than this are one, in mm: no slice is as thin.
+const SAME_MM: f64 = 2.0 * TOLERANCE_MM;
 
 /// Most slices: two metres of half a millimetre.
 const SLICES_MOST: usize = 4096;
@@ -117,6 +117,18 @@ fn step(distances: &[f64], promised_mm: Option<f64>, thickness_mm: Option<f64>) 
         let off = |distance: &f64| (distance - (distance / step).round() * step).abs();
         distances.iter().all(|distance| off(distance) <= TOLERANCE_MM)
     };
+    // a promise that no gap keeps is believed only if slices are as thin: one digit could have become another
+    let is_doubtful = |promised: f64| {
+        smallest.is_finite()
+            && smallest > 1.5 * promised
+            && thickness_mm.is_none_or(|thickness| (thickness / promised - 1.0).abs() > 0.25)
+    };
+    if promised_mm.is_some_and(|step| step > SAME_MM && fits(step) && is_doubtful(step)) {
+        let message = format!(
+            "expected frames one Spacing Between Slices apart, or slices as thin as it, found gaps of {smallest:.3} mm and more"
+        );
+        return Err(Fault::unsuitable("sparse_frames", message));
+    }
     if let Some(promised) = promised_mm.filter(|step| *step > SAME_MM && fits(*step)) {
         // rounded less than the promise, which many slices would add up
         let farthest = sorted.last().copied().unwrap_or(0.0);

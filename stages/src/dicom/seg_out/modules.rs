@@ -72,7 +72,14 @@ pub(super) fn put(object: &mut Elements, subject: &Subject<'_>) {
     object.text(tags::CONTENT_CREATOR_NAME, "");
     object.text(tags::BURNED_IN_ANNOTATION, "NO");
     object.text(tags::LOSSY_IMAGE_COMPRESSION, "00");
-    for ((group, element), text) in &source.image {
+    // terms and numbers, not whatever a writer has put there
+    let is_plain = |text: &str| {
+        text.len() <= 64
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_.\\ +-".contains(&byte))
+    };
+    for ((group, element), text) in source.image.iter().filter(|(_, text)| is_plain(text)) {
         object.text(Tag(*group, *element), text.as_str());
     }
     object.text(

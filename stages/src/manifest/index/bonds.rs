@@ -41,19 +41,36 @@ pub(super) fn homes<'a>(
     looked: &[Looked],
     fates: &mut Fates,
 ) -> Vec<Option<&'a Arc<str>>> {
-    let mut by_folder: BTreeMap<&str, BTreeSet<&Arc<str>>> = BTreeMap::new();
-    for series in studies.values().flat_map(|study| &study.series) {
-        for folder in folders(&series.objects, looked) {
-            if series.is_candidate() {
-                by_folder.entry(folder).or_default().insert(&series.study);
-            }
+    // every study that lies there, whatever its series are good for; what could not be read is a study of its own
+    let mut by_folder: BTreeMap<&str, BTreeSet<Option<&Arc<str>>>> = BTreeMap::new();
+    for (index, object) in looked.iter().enumerate() {
+        let study = match &object.seen {
+            Some(Ok(record)) => record.study.as_ref(),
+            Some(Err(fault)) if fault.reason == "not_dicom" => continue,
+            Some(Err(_)) => None,
+            None => continue,
+        };
+        for folder in folders(&[index], looked) {
+            by_folder.entry(folder).or_default().insert(study);
         }
     }
+    let is_candidate = |uid: &Arc<str>| {
+        let (uid, study) = studies.get_key_value(uid)?;
+        study.series.iter().any(Series::is_candidate).then_some(uid)
+    };
     let home = |volume: &Volume| {
         let near = by_folder.get(volume.folder.as_str());
-        let near: Vec<&Arc<str>> = near.into_iter().flatten().copied().collect();
-        let fault = match (near.as_slice(), &volume.scheme) {
-            ([only], Some(_)) => return Some(*only),
+        let near: Vec<Option<&Arc<str>>> = near.into_iter().flatten().copied().collect();
+        // a damaged object beside the slices is most likely one of them; in a folder below, it is another study's
+        let known: Vec<&Arc<str>> = near.iter().copied().flatten().collect();
+        let fault = match (known.as_slice(), &volume.scheme) {
+            ([only], Some(_)) if is_candidate(only).is_some() && is_unmixed(volume, &near, looked) => {
+                return is_candidate(only);
+            }
+            ([only], _) if is_candidate(only).is_none() => Fault::unsuitable(
+                "no_series",
+                "expected a mask in the folder of an image's slices or above it, found it elsewhere",
+            ),
             ([_], None) => Fault::unsuitable(
                 "no_label_scheme",
                 "expected --labels SCHEME for a label map (verse, totalsegmentator, …), found none: no name tells it",
@@ -75,6 +92,34 @@ pub(super) fn homes<'a>(
     volumes.iter().map(home).collect()
 }
 
+/// Whether nothing near a mask could be of a study that is not known: all that could not be read lies in the mask's own
+/// folder, beside the slices.
+fn is_unmixed(volume: &Volume, near: &[Option<&Arc<str>>], looked: &[Looked]) -> bool {
+    let is_unread =
+        |object: &&Looked| matches!(&object.seen, Some(Err(fault)) if fault.reason != "not_dicom");
+    let folder = |object: &Looked| {
+        object
+            .key
+            .as_ref()
+            .rsplit_once('/')
+            .map_or(String::new(), |(folder, _)| folder.to_owned())
+    };
+    let slices: BTreeSet<String> = looked
+        .iter()
+        .filter(|object| matches!(&object.seen, Some(Ok(record)) if near.contains(&record.study.as_ref())))
+        .map(folder)
+        .collect();
+    let below = |object: &Looked| {
+        let folder = folder(object);
+        folder == volume.folder || folder.rsplit_once('/').map_or("", |(above, _)| above) == volume.folder
+    };
+    looked
+        .iter()
+        .filter(is_unread)
+        .filter(|object| below(object))
+        .all(|object| slices.contains(&folder(object)))
+}
+
 /// Returns the mask of a series that is most certainly its own.
 pub(super) fn bond(
     series: &Series,
@@ -83,8 +128,17 @@ pub(super) fn bond(
     beside: &[usize],
     looked: &[Looked],
 ) -> Option<Bond> {
+    // anonymisers have given one UID to the studies of several persons
+    let patient = |index: usize| {
+        looked[index]
+            .record()
+            .and_then(|record| record.patient.as_deref())
+    };
+    let own_patient = patient(series.objects[0]);
+    let is_theirs = |mask: &Mask<'_>| patient(mask.index) == own_patient;
     // best first already
-    if let Some(mask) = masks.iter().position(|mask| mask.of.contains(&&series.uid)) {
+    let says_so = |mask: &Mask<'_>| mask.of.contains(&&series.uid) && is_theirs(mask);
+    if let Some(mask) = masks.iter().position(says_so) {
         return Some(Bond::Reference(mask));
     }
     let folders = folders(&series.objects, looked);
@@ -97,7 +151,7 @@ pub(super) fn bond(
     }
     let frame = |index: usize| looked[index].record()?.frame_of_reference.as_deref();
     let own = frame(series.objects[0])?;
-    let same = |mask: &Mask<'_>| mask.of.is_empty() && frame(mask.index) == Some(own);
+    let same = |mask: &Mask<'_>| mask.of.is_empty() && frame(mask.index) == Some(own) && is_theirs(mask);
     masks.iter().position(same).map(Bond::Frame)
 }
 

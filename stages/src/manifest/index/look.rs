@@ -11,7 +11,7 @@ use schemas::Fault;
 use tokio::sync::Mutex;
 
 use super::Looked;
-use super::record::{Record, Texts};
+use super::record::{Record, Texts, class};
 use crate::dicom::Head;
 use crate::dicom::object::HEADER_MOST;
 use crate::manifest::walk::is_mask;
@@ -137,6 +137,8 @@ async fn parse(beginning: Bytes, size: u64, is_all: bool) -> Result<Option<Box<R
         };
         // a beginning that ends between two elements looks like the whole of an object without pixels
         let is_whole = head.is_whole && (head.has_pixels || is_all);
+        // of a report, a document or contours, which have no pixels to end a header, the kind is enough
+        let is_whole = is_whole || (!head.sop_class.is_empty() && class(&head.sop_class).is_never_used());
         Ok(is_whole.then(|| Box::new(Record::of(&head, size))))
     });
     let parsed = AssertUnwindSafe(parsed).catch_unwind().await;

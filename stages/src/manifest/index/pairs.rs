@@ -16,7 +16,8 @@ pub(super) struct Made<'a> {
     pub row: Written,
 }
 
-/// Gives cases their paired CT: of their study, or else the only one of the person's other studies.
+/// Gives cases their paired CT: of their study, or else the only one of the person's other studies, if the person has no
+/// other case either. A patient id that several persons share (a placeholder, two hospitals' numbers) has many.
 pub(super) fn pair(
     made: &mut [Made<'_>],
     references: &BTreeMap<&Arc<str>, Vec<Mask<'_>>>,
@@ -31,11 +32,18 @@ pub(super) fn pair(
     }
     // the case of a reference that two cases share is the one that comes first
     made.sort_by(|a, b| a.row.case_id.cmp(&b.row.case_id));
+    let mut cases_of: BTreeMap<&str, usize> = BTreeMap::new();
+    for patient in made.iter().filter_map(|case| case.patient) {
+        *cases_of.entry(patient).or_insert(0) += 1;
+    }
     for case in made.iter_mut() {
         let own = references.get(case.study).and_then(|masks| masks.first());
         let others = case.patient.and_then(|patient| of_person.get(patient));
+        let is_only_case = case
+            .patient
+            .is_some_and(|patient| cases_of.get(patient) == Some(&1));
         let only = match others.map(Vec::as_slice) {
-            Some([only]) => Some(*only),
+            Some([only]) if is_only_case => Some(*only),
             _ => None,
         };
         let Some(mask) = own.or(only) else {
@@ -67,7 +75,7 @@ pub(super) fn pair(
             } else if is_of_case {
                 (
                     "several_references",
-                    "expected one paired CT mask of the person, found several, or one in the study itself",
+                    "expected one paired CT mask and one case of the person, found several, or one in the study itself",
                 )
             } else {
                 (

@@ -38,6 +38,13 @@ pub(super) enum Class {
     Other,
 }
 
+impl Class {
+    /// Whether an object of the kind is in no case, whatever else its header says.
+    pub fn is_never_used(self) -> bool {
+        matches!(self, Self::Contours | Self::Directory | Self::Other)
+    }
+}
+
 /// What makes the contrast of an MR image, in ms.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Times {
@@ -207,7 +214,7 @@ fn shared(header: &DataSet, tag: Tag) -> Option<Arc<str>> {
     header.text(tag).map(Arc::from)
 }
 
-fn class(sop_class: &str) -> Class {
+pub(super) fn class(sop_class: &str) -> Class {
     match sop_class {
         uids::MR_IMAGE_STORAGE
         | uids::ENHANCED_MR_IMAGE_STORAGE

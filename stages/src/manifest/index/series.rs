@@ -63,7 +63,6 @@ pub(super) struct Facts {
 #[derive(Debug)]
 pub(super) struct Series {
     pub uid: Arc<str>,
-    pub study: Arc<str>,
     /// Its objects, in the order of their slices where these are sound.
     pub objects: Vec<usize>,
     pub facts: Facts,
@@ -126,7 +125,7 @@ pub(super) fn studies(
     let lost = lost(looked, &cut);
     for ((study, uid), objects) in slices {
         let lost = lost.get(&uid).map_or(0, BTreeSet::len);
-        let series = Series::of(Arc::clone(&study), uid, objects, looked, (conf, stack), lost);
+        let series = Series::of(uid, objects, looked, (conf, stack), lost);
         studies.entry(study).or_default().series.push(series);
     }
     studies
@@ -160,7 +159,6 @@ fn lost(looked: &[Looked], cut: &[usize]) -> BTreeMap<Arc<str>, BTreeSet<Box<str
 
 impl Series {
     fn of(
-        study: Arc<str>,
         uid: Arc<str>,
         mut objects: Vec<usize>,
         looked: &[Looked],
@@ -184,6 +182,9 @@ impl Series {
         let unsound = if records.len() > 1 && records.iter().any(|record| record.frames > 1) {
             let message = "expected one object of several frames or several of one, found several of several";
             Some(Fault::unsuitable("mixed_frames", message))
+        } else if records.iter().any(|record| record.patient != first.patient) {
+            let message = "expected slices of one person, found several under one series UID";
+            Some(Fault::unsuitable("several_patients", message))
         } else if lost > 0 {
             let message = format!("expected whole slices, found {lost} of which every object is cut short");
             Some(Fault::unsuitable("truncated_slices", message))
@@ -203,7 +204,6 @@ impl Series {
         }
         Self {
             uid,
-            study,
             objects,
             facts,
             weighting,
