@@ -4,10 +4,14 @@ use std::path::Path;
 use std::process::Command;
 
 use bytes::Bytes;
+use schemas::LabelScheme;
 use serde_json::Value;
+use stages::decode::label_map;
 use stages::dicom::pixels::Frames;
 use stages::dicom::stack::StackConf;
-use stages::dicom::{Object, folder};
+use stages::dicom::{Object, folder, seg};
+
+use crate::support::dicom::{affine, study};
 
 /// Reads slices with pydicom and resamples them with NumPy onto the grid that it is told, voxel by voxel in the patient's
 /// coordinates: straight along the normal onto the slice before and the one behind, each read bilinearly.
@@ -192,4 +196,57 @@ fn baseline_jpeg_is_what_another_decoder_makes_of_it() {
         .map(|(a, b)| (a - i32::from(*b)).abs())
         .max();
     assert!(most <= Some(1), "{most:?}");
+}
+
+/// Segmentations by highdicom, in each form, against the label map that they were made of: voxel by voxel at its place.
+#[test]
+fn segmentations_of_every_form_are_read_as_the_label_map_they_were_made_of() {
+    let forms: [&[&str]; 5] = [
+        &["--seg", "binary", "--turn=6,-4,9"],
+        &["--seg", "labelmap"],
+        &["--seg", "fractional"],
+        &["--seg", "labelmap", "--seg-syntax", "jpegls"],
+        &["--seg", "binary", "--overlap"],
+    ];
+    for options in forms {
+        let folder = tempfile::tempdir().expect("folder");
+        let Some(study) = study(folder.path(), options) else {
+            return;
+        };
+        let [seg] = study.files("mr_seg").try_into().expect("one object");
+        let bytes: Bytes = std::fs::read(seg).expect("file").into();
+        let object = Object::read(&bytes, 1 << 30).expect("an object");
+        let map = seg::label_map(&object, Some(&LabelScheme::Snomed), 1 << 30).expect("a label map");
+        let source =
+            label_map(&std::fs::read(&study.mask).expect("file"), None, 1 << 30).expect("a label map");
+        // the study tells where its slices lie: turned or not, as the map's voxels in their order
+        let told = &study.series("mr")["nifti_affine"];
+        let to_index = map.affine.inverse().expect("regular").after(&affine(told));
+        let is_overlapping = options.contains(&"--overlap");
+        let mut count = 0;
+        for ((i, j, k), label) in source
+            .data
+            .indexed_iter()
+            .filter(|(_, label)| (20..=24).contains(*label))
+        {
+            let place = to_index.apply([i, j, k].map(|index| index as f64));
+            let voxel = place.map(f64::round);
+            assert!(
+                place.iter().zip(voxel).all(|(a, b)| (a - b).abs() < 1e-3),
+                "{options:?}: {place:?}"
+            );
+            let found = map.data[voxel.map(|part| part as usize)];
+            // where two claim a voxel the level nearer to the head has it
+            assert!(
+                found == *label || (is_overlapping && found + 1 == *label),
+                "{options:?}: {found} {label}"
+            );
+            count += 1;
+        }
+        let found = map.data.iter().filter(|label| **label != 0).count();
+        assert!(
+            count > 10_000 && (found == count || (is_overlapping && found >= count)),
+            "{options:?}: {found} {count}"
+        );
+    }
 }
