@@ -25,9 +25,14 @@ fn seen(bytes: &Bytes) -> Result<(String, String), &'static str> {
     let inspection = DicomInspection::of(&object, None, MAX);
     let pixels = inspection.pixels.as_ref().ok_or("pixels")?;
     let values = format!("{:?} {}", pixels.array_shape, pixels.sha256_i32le);
+    // without the counts of voxels, which are values
+    let segments = inspection
+        .seg
+        .as_ref()
+        .map(|seg| (seg.kind, &seg.segments, &seg.frame_segment_number));
     let geometry = format!(
-        "{:?} {:?} {:?} {:?}",
-        inspection.affine_ras_ij, inspection.stack, inspection.dense_grid, inspection.seg
+        "{:?} {:?} {:?} {segments:?}",
+        inspection.affine_ras_ij, inspection.stack, inspection.dense_grid
     );
     // what the run would make of it
     let _ = series::volume(std::slice::from_ref(&object), &StackConf::default(), MAX);
