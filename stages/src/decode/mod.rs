@@ -147,7 +147,7 @@ fn dicom_bytes(beginning: &[u8], size: u64) -> u64 {
     } else {
         size.saturating_mul(VOXELS_A_BYTE * size_of::<u16>() as u64)
     };
-    let Ok(head) = Head::read(&Bytes::copy_from_slice(beginning)) else {
+    let Ok(head) = Head::read(&Bytes::copy_from_slice(beginning), size) else {
         return unknown;
     };
     let inflated = if head.is_deflated() {
@@ -155,14 +155,13 @@ fn dicom_bytes(beginning: &[u8], size: u64) -> u64 {
     } else {
         0
     };
-    let is_known = head.is_whole && (head.has_pixels || is_all);
     let Ok(layout) = Layout::of(&head.header) else {
         return unknown.saturating_add(inflated);
     };
     let frame = layout.frame_samples() as u64;
     let slices = match seg::Header::of(&head.header) {
         Ok(header) => header.grid.slices,
-        Err(_) if is_known => return inflated,
+        Err(_) if head.is_whole => return inflated,
         Err(_) => layout.frames,
     };
     let labels = frame

@@ -65,7 +65,7 @@ fn ten_thousand_mutations_of_real_objects_cause_no_panic() {
         let harms = harms().new_tree(&mut runner).expect("harms").current();
         let bytes = Bytes::from(harmed(&samples[index], &harms));
         let found = catch_unwind(AssertUnwindSafe(|| {
-            let _ = Head::read(&bytes.slice(..bytes.len().min(4096)));
+            let _ = Head::read(&bytes.slice(..bytes.len().min(4096)), bytes.len() as u64);
             seen(&bytes)
         }));
         let found = found.unwrap_or_else(|_| panic!("a panic on sample {index} with {harms:?}"));
@@ -128,7 +128,10 @@ fn sequences_nested_without_end_cost_a_fault_and_not_the_process() {
         Object::read(&bytes, MAX).expect_err("nested").reason,
         "too_nested"
     );
-    assert_eq!(Head::read(&bytes).expect_err("nested").reason, "too_nested");
+    assert_eq!(
+        Head::read(&bytes, bytes.len() as u64).expect_err("nested").reason,
+        "too_nested"
+    );
 }
 
 #[test]
@@ -140,7 +143,8 @@ fn lengths_that_lie_take_no_memory() {
     let fault = Object::read(&object(&lying), MAX).expect_err("a lie");
     assert_eq!(fault.reason, "truncated", "{fault}");
     assert!(!fault.message.contains("DOE"));
-    assert!(!Head::read(&object(&lying)).expect("a beginning").is_whole);
+    let bytes = object(&lying);
+    assert!(!Head::read(&bytes, 1 << 20).expect("a beginning").is_whole);
 }
 
 #[test]

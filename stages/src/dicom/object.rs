@@ -22,6 +22,12 @@ pub const MAGIC: &[u8] = b"DICM";
 /// Longest beginning of an object that is looked at for its header, in bytes: functional groups of thousands of frames.
 pub const HEADER_MOST: u64 = 64 << 20;
 
+/// By how much more is read while a header is not whole: those of many frames are few, and have up to millions.
+const FARTHER: u64 = 4;
+
+/// Reason of meta information that is damaged, or goes on.
+const BAD_META: &str = "bad_meta";
+
 /// A DICOM object in memory.
 #[derive(Debug, Clone)]
 pub struct Object {
@@ -61,7 +67,7 @@ pub enum PixelBytes {
 }
 
 /// What the beginning of an object tells.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Head {
     /// UID of the transfer syntax.
     pub transfer_syntax: String,
@@ -79,17 +85,22 @@ pub struct Head {
 }
 
 impl Head {
-    /// Reads the header of an object from its first bytes.
+    /// Reads the header of an object of `size` bytes from its first ones.
     ///
     /// # Errors
     /// No DICOM, a transfer syntax that is not known, or damage; not that the bytes end too early.
-    pub fn read(beginning: &Bytes) -> Result<Self, Fault> {
+    pub fn read(beginning: &Bytes, size: u64) -> Result<Self, Fault> {
+        let is_all = beginning.len() as u64 >= size;
         let Opened {
             syntax,
             uid,
             sop_class,
             bytes,
-        } = open(beginning, HEADER_MOST, true)?;
+        } = match open(beginning, HEADER_MOST, true) {
+            // meta information may go on, too
+            Err(fault) if fault.reason == BAD_META && !is_all => return Ok(Self::default()),
+            opened => opened?,
+        };
         let (header, end) = data_set::read(&bytes, syntax)?;
         let is_deflated = uid == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN;
         let promised_bytes = match end {
@@ -103,14 +114,35 @@ impl Head {
             }
             _ => None,
         };
+        let has_pixels = matches!(end, End::Pixels { .. });
         Ok(Self {
             transfer_syntax: uid,
             sop_class: header.text(tags::SOP_CLASS_UID).unwrap_or(sop_class),
             header,
-            is_whole: end != End::Cut,
-            has_pixels: matches!(end, End::Pixels { .. }),
+            // a beginning that ends between two elements looks like all of an object without pixels
+            is_whole: has_pixels || (end == End::Whole && is_all),
+            has_pixels,
             promised_bytes,
         })
+    }
+
+    /// Returns how many bytes to read next, where the first `far` did not hold the header; `is_all` says that there are
+    /// no more.
+    ///
+    /// # Errors
+    /// There are no more, or the header is longer than any.
+    pub fn farther(far: u64, is_all: bool) -> Result<u64, Fault> {
+        if is_all {
+            return Err(Fault::unreadable(
+                "truncated",
+                "expected a whole DICOM header, found one that ends in the midst of an element",
+            ));
+        }
+        if far >= HEADER_MOST {
+            let message = format!("expected a header of at most {HEADER_MOST} bytes, found a longer one");
+            return Err(Fault::unsuitable("too_large", message));
+        }
+        Ok((far * FARTHER).min(HEADER_MOST))
     }
 
     /// Returns whether all behind the meta information is one deflate stream.
@@ -193,7 +225,7 @@ fn open(object: &Bytes, max_bytes: u64, is_head: bool) -> Result<Opened, Fault> 
         begin,
     } = meta(object).ok_or_else(|| {
         Fault::unreadable(
-            "bad_meta",
+            BAD_META,
             "expected DICOM file meta information with a transfer syntax, found damage or a part of it",
         )
     })?;

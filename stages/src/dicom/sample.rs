@@ -163,7 +163,7 @@ fn measure(object: &mut Elements, plane: &Plane) {
 }
 
 fn header(file: Vec<u8>) -> DataSet {
-    Head::read(&Bytes::from(file)).expect("header").header
+    Head::read(&Bytes::from(file), 0).expect("header").header
 }
 
 /// Slices as of a spine: columns to the back, rows to the feet, turned about two axes by some degrees.

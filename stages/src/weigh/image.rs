@@ -7,7 +7,7 @@ use schemas::{Fault, SourceSeries};
 
 use crate::dicom::Head;
 use crate::dicom::data_set::DataSet;
-use crate::dicom::object::{HEADER_MOST, MAGIC, PREAMBLE};
+use crate::dicom::object::{MAGIC, PREAMBLE};
 use crate::dicom::source::source_series;
 use crate::dicom::stack::StackConf;
 use crate::objects::look_as_far;
@@ -16,9 +16,6 @@ use crate::store::{Place, StoreError, Stores};
 
 /// Bytes with which an object is looked at: most headers of slices are smaller.
 const BEGINNING: u64 = 32 << 10;
-
-/// How many times as much is read of an object whose header goes on.
-const FARTHER: u64 = 4;
 
 /// Objects of a case that are looked at, at once.
 const AT_ONCE: usize = 8;
@@ -109,29 +106,14 @@ async fn header(place: &Place) -> Result<(Option<DataSet>, u64), Fault> {
             return Ok((None, read));
         }
         let is_all = file.head.len() as u64 >= file.size;
-        let beginning = file.head;
-        let head = match blocking(move || Head::read(&beginning)).await {
-            // meta information may go on, too
-            Err(fault) if fault.reason == "bad_meta" && !is_all => None,
-            head => Some(head?),
-        };
-        // a beginning that ends between two elements looks like the whole of an object without pixels
-        if let Some(head) = head.filter(|head| head.is_whole && (head.has_pixels || is_all)) {
+        let (beginning, size) = (file.head, file.size);
+        let head = blocking(move || Head::read(&beginning, size)).await?;
+        if head.is_whole {
             let class = head.header.text(tags::SOP_CLASS_UID);
             let is_contents = class.as_deref() == Some(uids::MEDIA_STORAGE_DIRECTORY_STORAGE);
             return Ok(((!is_contents).then_some(head.header), read));
         }
-        if is_all {
-            return Err(Fault::unreadable(
-                "truncated",
-                "expected a whole DICOM header, found one that ends in the midst of an element",
-            ));
-        }
-        if far >= HEADER_MOST {
-            let message = format!("expected a header of at most {HEADER_MOST} bytes, found a longer one");
-            return Err(Fault::unsuitable("too_large", message));
-        }
-        far = (far * FARTHER).min(HEADER_MOST);
+        far = Head::farther(far, is_all)?;
     }
 }
 

@@ -102,7 +102,7 @@ fn pictures_of_screens_and_names_in_pixels_are_refused() {
     let series = series();
     let with = |tag, text: &str| {
         let file = series.file(0, |object| object.text(tag, text));
-        vec![crate::dicom::Head::read(&file.into()).expect("header").header]
+        vec![crate::dicom::Head::read(&file.into(), 0).expect("header").header]
     };
     assert_eq!(
         reason(&with(tags::BURNED_IN_ANNOTATION, "YES")),

@@ -8,7 +8,7 @@ use schemas::Fault;
 
 use super::Looked;
 use super::fates::Fates;
-use super::masks::{Mask, Volume, folders};
+use super::masks::{Mask, Volume, folder_of, folders};
 use super::rules::Weighting;
 use super::series::{Series, Study, lot};
 
@@ -41,14 +41,11 @@ pub(super) fn homes<'a>(
     looked: &[Looked],
     fates: &mut Fates,
 ) -> Vec<Option<&'a Arc<str>>> {
-    // every study that lies there, whatever its series are good for; what could not be read is a study of its own
-    let mut by_folder: BTreeMap<&str, BTreeSet<Option<&Arc<str>>>> = BTreeMap::new();
+    // every study that lies there, whatever its series are good for
+    let mut by_folder: BTreeMap<&str, BTreeSet<&Arc<str>>> = BTreeMap::new();
     for (index, object) in looked.iter().enumerate() {
-        let study = match &object.seen {
-            Some(Ok(record)) => record.study.as_ref(),
-            Some(Err(fault)) if fault.reason == "not_dicom" => continue,
-            Some(Err(_)) => None,
-            None => continue,
+        let Some(study) = object.record().and_then(|record| record.study.as_ref()) else {
+            continue;
         };
         for folder in folders(&[index], looked) {
             by_folder.entry(folder).or_default().insert(study);
@@ -60,11 +57,9 @@ pub(super) fn homes<'a>(
     };
     let home = |volume: &Volume| {
         let near = by_folder.get(volume.folder.as_str());
-        let near: Vec<Option<&Arc<str>>> = near.into_iter().flatten().copied().collect();
-        // a damaged object beside the slices is most likely one of them; in a folder below, it is another study's
-        let known: Vec<&Arc<str>> = near.iter().copied().flatten().collect();
-        let fault = match (known.as_slice(), &volume.scheme) {
-            ([only], Some(_)) if is_candidate(only).is_some() && is_unmixed(volume, &near, looked) => {
+        let near: Vec<&Arc<str>> = near.into_iter().flatten().copied().collect();
+        let fault = match (near.as_slice(), &volume.scheme) {
+            ([only], Some(_)) if is_candidate(only).is_some() && is_unmixed(volume, only, looked) => {
                 return is_candidate(only);
             }
             ([only], _) if is_candidate(only).is_none() => Fault::unsuitable(
@@ -92,32 +87,23 @@ pub(super) fn homes<'a>(
     volumes.iter().map(home).collect()
 }
 
-/// Whether nothing near a mask could be of a study that is not known: all that could not be read lies in the mask's own
-/// folder, beside the slices.
-fn is_unmixed(volume: &Volume, near: &[Option<&Arc<str>>], looked: &[Looked]) -> bool {
-    let is_unread =
-        |object: &&Looked| matches!(&object.seen, Some(Err(fault)) if fault.reason != "not_dicom");
-    let folder = |object: &Looked| {
+/// Whether nothing near a mask could be of a study that is not known: an object that could not be read is most likely a
+/// slice where it lies beside slices of the study, and another study's elsewhere.
+fn is_unmixed(volume: &Volume, study: &Arc<str>, looked: &[Looked]) -> bool {
+    let is_unread = |object: &Looked| matches!(&object.seen, Some(Err(fault)) if fault.reason != "not_dicom");
+    let is_of_study = |object: &Looked| {
         object
-            .key
-            .as_ref()
-            .rsplit_once('/')
-            .map_or(String::new(), |(folder, _)| folder.to_owned())
+            .record()
+            .is_some_and(|record| record.study.as_ref() == Some(study))
     };
-    let slices: BTreeSet<String> = looked
-        .iter()
-        .filter(|object| matches!(&object.seen, Some(Ok(record)) if near.contains(&record.study.as_ref())))
-        .map(folder)
-        .collect();
-    let below = |object: &Looked| {
-        let folder = folder(object);
-        folder == volume.folder || folder.rsplit_once('/').map_or("", |(above, _)| above) == volume.folder
+    let slices = looked.iter().filter(|object| is_of_study(object));
+    let slices: BTreeSet<&str> = slices.map(|object| folder_of(object.key.as_ref())).collect();
+    let is_stranger = |(index, object): (usize, &Looked)| {
+        is_unread(object)
+            && folders(&[index], looked).contains(volume.folder.as_str())
+            && !slices.contains(folder_of(object.key.as_ref()))
     };
-    looked
-        .iter()
-        .filter(is_unread)
-        .filter(|object| below(object))
-        .all(|object| slices.contains(&folder(object)))
+    !looked.iter().enumerate().any(is_stranger)
 }
 
 /// Returns the mask of a series that is most certainly its own.

@@ -13,7 +13,6 @@ use tokio::sync::Mutex;
 use super::Looked;
 use super::record::{Record, Texts, class};
 use crate::dicom::Head;
-use crate::dicom::object::HEADER_MOST;
 use crate::manifest::walk::is_mask;
 use crate::objects::beginning;
 use crate::stage::blocking;
@@ -21,9 +20,6 @@ use crate::store::{Place, StoreError};
 
 /// Bytes with which an object is looked at: headers of single slices have two to ten thousand.
 const HEAD_BYTES: u64 = 16 << 10;
-
-/// By how much more is read while a header is not whole: those of many frames are few, and have up to millions.
-const GROWTH: u64 = 4;
 
 /// Beginnings above this are read one at a time, so that memory does not grow with what a dump holds.
 const LARGE: u64 = 1 << 20;
@@ -110,35 +106,20 @@ async fn header(place: &Place, size: u64, large: &Mutex<()>, read: &mut u64) -> 
         let found = bytes.len() as u64;
         *read += found;
         let is_all = found < most || found >= size;
-        if let Some(record) = parse(bytes, size, is_all).await? {
+        if let Some(record) = parse(bytes, size).await? {
             return Ok(record);
         }
-        if is_all {
-            return Err(Fault::unreadable(
-                "truncated",
-                "expected a whole DICOM header, found one that ends in the midst of an element",
-            ));
-        }
-        if most >= HEADER_MOST {
-            let message = format!("expected a header of at most {HEADER_MOST} bytes, found a longer one");
-            return Err(Fault::unsuitable("too_large", message));
-        }
-        most = (most * GROWTH).min(HEADER_MOST);
+        most = Head::farther(most, is_all)?;
     }
 }
 
 /// Returns the record of an object, `None` if more of it is needed. A panic costs the object.
-async fn parse(beginning: Bytes, size: u64, is_all: bool) -> Result<Option<Box<Record>>, Fault> {
+async fn parse(beginning: Bytes, size: u64) -> Result<Option<Box<Record>>, Fault> {
     let parsed = blocking(move || {
-        let head = match Head::read(&beginning) {
-            // meta information may go on, too
-            Err(fault) if fault.reason == "bad_meta" && !is_all => return Ok(None),
-            head => head?,
-        };
-        // a beginning that ends between two elements looks like the whole of an object without pixels
-        let is_whole = head.is_whole && (head.has_pixels || is_all);
+        let head = Head::read(&beginning, size)?;
         // of a report, a document or contours, which have no pixels to end a header, the kind is enough
-        let is_whole = is_whole || (!head.sop_class.is_empty() && class(&head.sop_class).is_never_used());
+        let is_whole =
+            head.is_whole || (!head.sop_class.is_empty() && class(&head.sop_class).is_never_used());
         Ok(is_whole.then(|| Box::new(Record::of(&head, size))))
     });
     let parsed = AssertUnwindSafe(parsed).catch_unwind().await;

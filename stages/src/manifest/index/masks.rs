@@ -207,6 +207,6 @@ pub(super) fn folders<'a>(objects: &[usize], looked: &'a [Looked]) -> BTreeSet<&
     own.flat_map(|folder| [folder, folder_of(folder)]).collect()
 }
 
-fn folder_of(key: &str) -> &str {
+pub(super) fn folder_of(key: &str) -> &str {
     key.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
