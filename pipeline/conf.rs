@@ -5,7 +5,7 @@ mod sections;
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use models::{ModelConf, Sampler};
+use models::{ModelConf, Precision, Sampler};
 use schemas::labels::LabelTable;
 use schemas::{LabelScheme, Level};
 use serde::{Deserialize, Serialize};
@@ -235,6 +235,7 @@ fn known_keys() -> Result<Vec<String>> {
     let mut outspoken = Conf::default();
     outspoken.model.sampler = Sampler::Langevin;
     outspoken.model.mirror = true;
+    outspoken.model.precision = Precision::Half;
     let table = Table::try_from(outspoken).context("the defaults")?;
     let mut known = Vec::new();
     keys(&table, "", &mut known);

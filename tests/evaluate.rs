@@ -46,6 +46,7 @@ fn opens(name: &str, model: fn() -> Box<dyn Reconstructor>) -> Arc<Open> {
         sampler: None,
         samples: 1,
         mirror: false,
+        precision: None,
     };
     Arc::new(move |_device: &str| Ok(Chain::of(vec![model()], identity.clone())))
 }

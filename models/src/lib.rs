@@ -42,5 +42,5 @@ pub(crate) mod golden;
 #[cfg(feature = "torch")]
 pub use networks::device::{device_report, set_threads};
 pub use reconstructor::{
-    Chain, LoadedWeights, ModelConf, ModelError, Reconstructor, Sampler, TracePoint, Weights, open,
+    Chain, LoadedWeights, ModelConf, ModelError, Precision, Reconstructor, Sampler, TracePoint, Weights, open,
 };

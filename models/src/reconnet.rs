@@ -33,7 +33,10 @@ impl ReconNet {
         device: Device,
     ) -> Result<Self, ModelError> {
         Ok(Self {
-            unet: Unet::new(&mut Stored::on(tensors, UNET, device), &description.network)?,
+            unet: Unet::new(
+                &mut Stored::on(tensors, UNET, device).computing(conf.precision),
+                &description.network,
+            )?,
             draws: Draws::single(conf),
             description,
             device,

@@ -35,9 +35,10 @@ impl Vae {
         device: Device,
     ) -> Result<Self, ModelError> {
         let network = &description.network;
+        let stored = |prefix| Stored::on(tensors, prefix, device).computing(conf.precision);
         Ok(Self {
-            encoder: Encoder::new(&mut Stored::on(tensors, ENCODER, device), network)?,
-            generator: Generator::new(&mut Stored::on(tensors, GENERATOR, device), network)?,
+            encoder: Encoder::new(&mut stored(ENCODER), network)?,
+            generator: Generator::new(&mut stored(GENERATOR), network)?,
             draws: Draws::of(conf, false)?,
             description,
             device,

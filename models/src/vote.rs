@@ -11,6 +11,9 @@ use schemas::vertebra::SampleSpread;
 /// `voxel_mm3` is the volume of one voxel. All samples lie on one grid; `None` without a sample. More than 255 of them
 /// leave no votes: a voxel's count is one byte.
 pub fn vote(samples: &[Array3<u8>], voxel_mm3: f64) -> Option<Reconstruction> {
+    if let [only] = samples {
+        return Some(Reconstruction::of_mask(only.mapv(|voxel| u8::from(voxel != 0))));
+    }
     let mut claims = Array3::<u16>::zeros(samples.first()?.dim());
     for sample in samples {
         Zip::from(&mut claims)
@@ -19,18 +22,16 @@ pub fn vote(samples: &[Array3<u8>], voxel_mm3: f64) -> Option<Reconstruction> {
     }
     let count = samples.len();
     let mask = claims.mapv(|claims| u8::from(2 * usize::from(claims) >= count));
-    let spread = (count > 1).then(|| SampleSpread {
+    let spread = SampleSpread {
         agreement: agreement(&claims, count),
         volume_sd_mm3: standard_deviation(samples) * voxel_mm3,
         pairwise_dsc: pairwise_dsc(samples),
-    });
-    let votes = (2..=usize::from(u8::MAX))
-        .contains(&count)
-        .then(|| claims.mapv(|claims| claims as u8));
+    };
+    let votes = (count <= usize::from(u8::MAX)).then(|| claims.mapv(|claims| claims as u8));
     Some(Reconstruction {
         mask,
         latent: None,
-        spread,
+        spread: Some(spread),
         votes,
     })
 }

@@ -189,6 +189,8 @@ pub struct ModelIdentity {
     pub samples: u32,
     /// Each sample is the mean of what is made of the mask and of its mirror image.
     pub mirror: bool,
+    /// Numbers that the networks compute in, by their name in the configuration; `None` for a chain without networks.
+    pub precision: Option<&'static str>,
 }
 
 /// Names of the metrics, in the order of the tables' columns; units of length are in the name.

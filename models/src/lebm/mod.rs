@@ -14,7 +14,7 @@ use crate::networks::grids::variance;
 use crate::networks::layers::Stored;
 use crate::networks::restore::{Draws, Restore, Restored, reconstruct};
 use crate::networks::{ENERGY, GENERATOR, Network, restore};
-use crate::reconstructor::{ModelConf, ModelError, Reconstructor, TracePoint};
+use crate::reconstructor::{ModelConf, ModelError, Precision, Reconstructor, TracePoint};
 use crate::weights::Tensors;
 
 pub mod energy;
@@ -49,6 +49,12 @@ impl Lebm {
         device: Device,
     ) -> Result<Self, ModelError> {
         let network = &description.network;
+        if conf.precision != Precision::Full {
+            return Err(ModelError::Conf(format!(
+                "model.precision: expected f32 for lebm, whose chain follows the generator's gradient, found {}",
+                conf.precision.as_str()
+            )));
+        }
         Ok(Self {
             short: description.short()?.clone(),
             generator: Generator::new(&mut Stored::on(tensors, GENERATOR, device), network)?,

@@ -214,7 +214,7 @@ pub fn check(y: &Tensor, level: usize, step: f64, stable: f64) -> Result<(), Mod
 mod tests {
     use super::*;
     use crate::golden;
-    use crate::networks::layers::{Made, Stored};
+    use crate::networks::layers::{Made, Purpose, Stored};
     use crate::networks::{Network, PaperSize};
     use crate::seed::generator;
     use crate::weights::Tensors;
@@ -234,7 +234,7 @@ mod tests {
             kind,
             compute: kind,
             device: Device::Cpu,
-            training: false,
+            purpose: Purpose::Still,
         };
         Some(Energy::new(&mut stored, &Network::Paper(SIZE), 20).unwrap())
     }
@@ -385,7 +385,7 @@ mod tests {
             kind: Kind::Float,
             compute: Kind::Float,
             device: Device::Cpu,
-            training: false,
+            purpose: Purpose::Still,
         };
         let energy = Energy::new(&mut stored, &Network::Paper(SIZE), 2).unwrap();
         let schedule = Schedule::new(&crate::lsd_ebm::schedule::Levels::Noise(vec![0.0, 0.6])).unwrap();

@@ -85,9 +85,13 @@ impl LsdEbm {
         let network = &description.network;
         let stored = |prefix| Stored::on(tensors, prefix, device);
         Ok(Self {
-            encoder: Encoder::new(&mut stored(ENCODER), network)?,
-            generator: Generator::new(&mut stored(GENERATOR), network)?,
-            energy: Energy::new(&mut stored(ENERGY), network, trained.levels())?,
+            encoder: Encoder::new(&mut stored(ENCODER).computing(conf.precision), network)?,
+            generator: Generator::new(&mut stored(GENERATOR).computing(conf.precision), network)?,
+            energy: Energy::new(
+                &mut stored(ENERGY).computing(conf.precision),
+                network,
+                trained.levels(),
+            )?,
             walk: description.walk()?.by(conf.sampler),
             schedule,
             description,

@@ -7,7 +7,7 @@ use super::*;
 use crate::description::Preset;
 use crate::networks::restore::reconstruct_together;
 use crate::networks::{CompactSize, PaperSize};
-use crate::reconstructor::Sampler;
+use crate::reconstructor::{Precision, Sampler};
 use crate::testing::dice;
 use crate::train::fresh;
 use crate::weights::write;
@@ -344,4 +344,21 @@ fn the_preconditioned_sampler_comes_to_the_place_of_the_papers_300_steps() {
         );
         assert!(apart < 0.01, "{apart}");
     }
+}
+
+#[test]
+fn half_the_digits_hardly_move_a_border() {
+    let clean = crate::phantom::vertebra(schemas::Level::L2, 4);
+    let affine = Affine::axis_aligned([1.0; 3], [0.0; 3]);
+    let patch = Patch::new(crate::degrade::degrade(clean.view(), &affine, 4), affine);
+    let of = |precision| {
+        let conf = ModelConf { precision, ..conf(1) };
+        let model = LsdEbm::open(crate::weights::shipped(Method::LsdEbm), &conf, "cpu").unwrap();
+        let made = reconstruct(&model, std::slice::from_ref(&patch), &[1]).unwrap();
+        made.into_iter().next().unwrap().mask
+    };
+    let (full, half) = (of(Precision::Full), of(Precision::Half));
+    assert_ne!(full, half);
+    let dsc = dice(&full, &half);
+    assert!(dsc >= 0.999, "{dsc}");
 }

@@ -2,8 +2,9 @@
 
 use tch::Tensor;
 
+use crate::networks::fast::FastPyramid;
 use crate::networks::layers::{
-    BatchNorm, Conv, Double, Fresh, GroupNorm, Linear, Parameters, Residual, through,
+    BatchNorm, Conv, Double, Fresh, GroupNorm, Linear, Parameters, Purpose, Residual, through,
 };
 use crate::networks::{CompactSize, Heads, Network, PaperSize};
 use crate::reconstructor::ModelError;
@@ -62,7 +63,8 @@ impl Encoder {
 /// Two convolutions of kernel 3, each with BatchNorm and ReLU, under the authors' names.
 pub(super) struct PaperBlock {
     convs: [Conv; 2],
-    norms: [BatchNorm; 2],
+    /// None where they are part of the convolutions.
+    norms: Option<[BatchNorm; 2]>,
 }
 
 impl PaperBlock {
@@ -72,32 +74,52 @@ impl PaperBlock {
         name: &str,
         [from, between, to]: [i64; 3],
     ) -> Result<Self, ModelError> {
+        let convs = [
+            Conv::new(parameters, &format!("{name}.0"), [from, between], [3, 1])?,
+            Conv::new(parameters, &format!("{name}.3"), [between, to], [3, 1])?,
+        ];
+        let norms = [
+            BatchNorm::new(parameters, &format!("{name}.1"), between)?,
+            BatchNorm::new(parameters, &format!("{name}.4"), to)?,
+        ];
+        if parameters.purpose() != Purpose::Restoring {
+            let norms = Some(norms);
+            return Ok(Self { convs, norms });
+        }
+        let ([first, second], [first_norm, second_norm]) = (convs, norms);
         Ok(Self {
-            convs: [
-                Conv::new(parameters, &format!("{name}.0"), [from, between], [3, 1])?,
-                Conv::new(parameters, &format!("{name}.3"), [between, to], [3, 1])?,
-            ],
-            norms: [
-                BatchNorm::new(parameters, &format!("{name}.1"), between)?,
-                BatchNorm::new(parameters, &format!("{name}.4"), to)?,
-            ],
+            convs: [first.with(&first_norm)?, second.with(&second_norm)?],
+            norms: None,
         })
     }
 
     /// Returns the block's output.
     pub(super) fn forward(&self, input: &Tensor) -> Result<Tensor, ModelError> {
-        let mut grid = input.shallow_clone();
-        for (conv, norm) in self.convs.iter().zip(&self.norms) {
-            grid = norm.forward(&conv.forward(&grid)?)?.f_relu()?;
-        }
-        Ok(grid)
+        let [first, second] = &self.convs;
+        let norm = |index: usize, grid: Tensor| match &self.norms {
+            Some(norms) => norms[index].forward(&grid),
+            None => Ok(grid),
+        };
+        let between = norm(0, first.forward(input)?)?.f_relu_()?;
+        Ok(norm(1, second.forward(&between)?)?.f_relu_()?)
     }
+
+    /// Returns the two convolutions, norms included, where those are part of them.
+    pub(super) fn convs(&self) -> Option<&[Conv; 2]> {
+        self.norms.is_none().then_some(&self.convs)
+    }
+}
+
+/// Returns the largest of each eight voxels.
+pub(super) fn halved(grid: &Tensor) -> Result<Tensor, ModelError> {
+    Ok(grid.f_max_pool3d([2; 3], [2; 3], [0; 3], [1; 3], false)?)
 }
 
 /// The authors' `VAE_new_Enc_small`, or the encoder of their `VAE_new` where the size is wide: four blocks with
 /// max-pooling between, then one linear layer, or two.
 pub struct PaperEncoder {
     blocks: PaperPyramid,
+    fast: Option<FastPyramid>,
     linear: Linear,
     log_variance: Option<Linear>,
 }
@@ -120,10 +142,14 @@ impl PaperPyramid {
         ]))
     }
 
+    /// Returns the blocks, from the finest grid down.
+    pub(super) fn blocks(&self) -> &[PaperBlock; 4] {
+        &self.0
+    }
+
     /// Returns what each block gives, from the finest grid down.
     pub(super) fn forward(&self, masks: &Tensor) -> Result<[Tensor; 4], ModelError> {
         let [block128, block64, block32, block16] = &self.0;
-        let halved = |grid: &Tensor| grid.f_max_pool3d([2; 3], [2; 3], [0; 3], [1; 3], false);
         let grid128 = block128.forward(masks)?;
         let grid64 = block64.forward(&halved(&grid128)?)?;
         let grid32 = block32.forward(&halved(&grid64)?)?;
@@ -139,6 +165,7 @@ impl PaperEncoder {
         let [.., c16] = size.widths();
         let shape = [c16 * PAPER_GRID, size.latents];
         Ok(Self {
+            fast: FastPyramid::of(&blocks)?,
             blocks,
             linear: Linear::new(parameters, "linear_enc", shape)?,
             log_variance: match size.heads {
@@ -156,7 +183,13 @@ impl PaperEncoder {
     /// Returns the posterior. In the authors' code mean and log-variance come from the same layer:
     /// log-variance = 1e-6 + softplus(mean), so that no standard deviation is below 1.
     pub fn forward(&self, masks: &Tensor) -> Result<Posterior, ModelError> {
-        let [.., grid16] = self.blocks.forward(masks)?;
+        let grid16 = match &self.fast {
+            Some(fast) => fast.forward(masks)?,
+            None => {
+                let [.., grid16] = self.blocks.forward(masks)?;
+                grid16
+            }
+        };
         let features = grid16.f_flatten(1, -1)?.f_to_kind(masks.kind())?;
         let mean = self.linear.forward(&features)?;
         let log_variance = match &self.log_variance {

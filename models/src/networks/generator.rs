@@ -3,6 +3,7 @@
 use tch::Tensor;
 
 use crate::networks::encoder::{PAPER_GRID, PaperBlock};
+use crate::networks::fast::FastStairs;
 use crate::networks::layers::{
     Conv, Double, GroupNorm, Linear, Parameters, Residual, channels_last, depth_to_space, through,
 };
@@ -43,28 +44,42 @@ pub struct PaperGenerator {
     linear: Linear,
     blocks: [PaperBlock; 3],
     last: Conv,
+    fast: Option<FastStairs>,
 }
 
 impl PaperGenerator {
     /// Asks for the parameters under the authors' names.
     pub fn new(parameters: &mut dyn Parameters, size: &PaperSize) -> Result<Self, ModelError> {
         let [c128, c64, c32, c16] = size.widths();
+        let linear = Linear::new(parameters, "linear_dec", [size.latents, c16 * PAPER_GRID])?;
+        let blocks = [
+            PaperBlock::new(parameters, "conv_rest_u_32", [c16, c32, c32])?,
+            PaperBlock::new(parameters, "conv_rest_u_64", [c32, c64, c64])?,
+            PaperBlock::new(parameters, "conv_rest_u_128", [c64, c128, c128])?,
+        ];
+        let last = Conv::new(parameters, "conv_final", [c128, 1], [3, 1])?;
         Ok(Self {
             coarsest: c16,
-            linear: Linear::new(parameters, "linear_dec", [size.latents, c16 * PAPER_GRID])?,
-            blocks: [
-                PaperBlock::new(parameters, "conv_rest_u_32", [c16, c32, c32])?,
-                PaperBlock::new(parameters, "conv_rest_u_64", [c32, c64, c64])?,
-                PaperBlock::new(parameters, "conv_rest_u_128", [c64, c128, c128])?,
-            ],
-            last: Conv::new(parameters, "conv_final", [c128, 1], [3, 1])?,
+            fast: FastStairs::of(&blocks, &last)?,
+            linear,
+            blocks,
+            last,
         })
+    }
+
+    /// Returns the fast way up, where there is one.
+    #[cfg(test)]
+    pub(super) fn fast(&self) -> Option<&FastStairs> {
+        self.fast.as_ref()
     }
 
     /// Returns the logits; the authors' code goes on to their sigmoid.
     pub fn forward(&self, latents: &Tensor) -> Result<Tensor, ModelError> {
         let flat = self.linear.forward(latents)?;
         let mut grid = flat.f_view([-1, self.coarsest, 16, 16, 16])?;
+        if let Some(fast) = &self.fast {
+            return Ok(fast.forward(&grid)?.f_to_kind(latents.kind())?);
+        }
         for block in &self.blocks {
             grid = block.forward(&doubled(&grid)?)?;
         }

@@ -1,6 +1,6 @@
 //! Between patches and tensors: stacking, the window that networks see, the pooled descriptor of a latent.
 
-use ndarray::Array3;
+use ndarray::{Array3, Axis, Slice};
 use schemas::Patch;
 use schemas::vertebra::LATENT_LENGTH;
 use tch::{Device, Kind, Tensor};
@@ -96,11 +96,11 @@ pub fn pooled(latents: &Tensor) -> Result<Vec<Vec<f32>>, ModelError> {
 /// Returns the window to see of a mask: that of the network, or all of the patch if the mask reaches out of it.
 pub fn window_of(network: &Network, mask: &Array3<u8>) -> [i64; 3] {
     let window = network.window();
-    let margins = window.map(|length| ((SIDE - length) / 2) as usize);
-    let inside = |index: usize, axis: usize| (margins[axis]..SIDE as usize - margins[axis]).contains(&index);
-    let reaches_out = mask
-        .indexed_iter()
-        .any(|((x, y, z), voxel)| *voxel != 0 && !(inside(x, 0) && inside(y, 1) && inside(z, 2)));
+    let reaches_out = window.iter().enumerate().any(|(axis, length)| {
+        let margin = ((SIDE - length) / 2) as usize;
+        let is_set = |side| mask.slice_axis(Axis(axis), side).iter().any(|voxel| *voxel != 0);
+        is_set(Slice::from(..margin)) || is_set(Slice::from(SIDE as usize - margin..))
+    });
     if reaches_out { [SIDE; 3] } else { window }
 }
 

@@ -4,7 +4,7 @@ use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Tensor};
 
-use crate::reconstructor::ModelError;
+use crate::reconstructor::{ModelError, Precision};
 use crate::weights::Tensors;
 
 /// How a fresh parameter begins.
@@ -27,11 +27,21 @@ pub trait Parameters {
     /// Returns the kind in which convolutions and products are to be computed.
     fn compute(&self) -> Kind;
 
-    /// Returns whether BatchNorm takes the batch's statistics and keeps count of them, as in training, instead of
-    /// those kept.
-    fn training(&self) -> bool {
-        false
+    /// Returns what they are there for.
+    fn purpose(&self) -> Purpose {
+        Purpose::Still
     }
+}
+
+/// What parameters are there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be trained: BatchNorm takes the batch's statistics, and keeps count of them.
+    Training,
+    /// To be used as they are just now; they may change, and gradients by them may be asked for.
+    Still,
+    /// To restore masks with: they never change, so that layers may be put together once and for all.
+    Restoring,
 }
 
 /// Parameters that are there already.
@@ -46,8 +56,8 @@ pub struct Stored<'a> {
     pub compute: Kind,
     /// Device to hold them on.
     pub device: Device,
-    /// Whether BatchNorm is to count, see [`Parameters::training`].
-    pub training: bool,
+    /// What they are there for.
+    pub purpose: Purpose,
 }
 
 impl<'a> Stored<'a> {
@@ -59,7 +69,20 @@ impl<'a> Stored<'a> {
             kind: Kind::Float,
             compute: Kind::Float,
             device,
-            training: false,
+            purpose: Purpose::Restoring,
+        }
+    }
+}
+
+impl Stored<'_> {
+    /// Returns the same, computed with in the kind of number that a configuration asks for.
+    pub fn computing(self, precision: Precision) -> Self {
+        Self {
+            compute: match precision {
+                Precision::Full => self.kind,
+                Precision::Half => Kind::BFloat16,
+            },
+            ..self
         }
     }
 }
@@ -85,8 +108,8 @@ impl Parameters for Stored<'_> {
         self.compute
     }
 
-    fn training(&self) -> bool {
-        self.training
+    fn purpose(&self) -> Purpose {
+        self.purpose
     }
 }
 
@@ -165,6 +188,35 @@ impl Conv {
         })
     }
 
+    /// Returns this convolution and the norm behind it as one, for as long as neither changes.
+    pub fn with(&self, norm: &BatchNorm) -> Result<Self, ModelError> {
+        let kind = self.weight.kind();
+        let scale = norm.scale()?;
+        let weight = self.weight.f_to_kind(scale.kind())?;
+        let bias = self.bias.f_to_kind(scale.kind())?;
+        Ok(Self {
+            weight: weight.f_mul(&scale.f_view([-1, 1, 1, 1, 1])?)?.f_to_kind(kind)?,
+            bias: norm.shifted(&bias.f_mul(&scale)?)?.f_to_kind(kind)?,
+            stride: self.stride,
+            padding: self.padding,
+        })
+    }
+
+    /// Returns the same layer once more; the parameters are shared.
+    pub fn shallow_clone(&self) -> Self {
+        Self {
+            weight: self.weight.shallow_clone(),
+            bias: self.bias.shallow_clone(),
+            stride: self.stride,
+            padding: self.padding,
+        }
+    }
+
+    /// Returns kernel (outputs × inputs × x × y × z) and bias.
+    pub fn parts(&self) -> [&Tensor; 2] {
+        [&self.weight, &self.bias]
+    }
+
     /// Returns the convolved grid, in the kind that this layer computes in.
     pub fn forward(&self, input: &Tensor) -> Result<Tensor, ModelError> {
         let input = input.f_to_kind(self.weight.kind())?;
@@ -172,7 +224,7 @@ impl Conv {
             &input,
             &self.weight,
             Some(&self.bias),
-            [self.stride, self.padding],
+            [[self.stride; 3], [self.padding; 3]],
         )
     }
 
@@ -188,7 +240,12 @@ impl Conv {
         if self.stride == 1 {
             // at stride 1 that is the convolution with the kernel turned round
             let turned = weight.f_transpose(0, 1)?.f_flip([2, 3, 4])?;
-            return convolved(&by_output, &turned, None, [1, kernel - 1 - self.padding]);
+            return convolved(
+                &by_output,
+                &turned,
+                None,
+                [[1; 3], [kernel - 1 - self.padding; 3]],
+            );
         }
         // voxels at the far end that the stride steps over
         let rest = [[x, out_x], [y, out_y], [z, out_z]]
@@ -207,14 +264,14 @@ impl Conv {
 
 /// Returns a convolution, by oneDNN wherever it can: PyTorch itself leaves a batch of one on small grids to
 /// a kernel that takes twice to three times as long (`use_mkldnn` in its Convolution.cpp).
-fn convolved(
+pub(super) fn convolved(
     input: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,
-    [stride, padding]: [i64; 2],
+    [stride, padding]: [[i64; 3]; 2],
 ) -> Result<Tensor, ModelError> {
-    let (stride, padding) = ([stride; 3], [padding; 3]);
-    if input.kind() == Kind::Float && input.device() == Device::Cpu && tch::utils::has_mkldnn() {
+    let is_known = matches!(input.kind(), Kind::Float | Kind::BFloat16);
+    if is_known && input.device() == Device::Cpu && tch::utils::has_mkldnn() {
         return Ok(input.f_mkldnn_convolution(weight, bias, padding, stride, [1; 3], 1)?);
     }
     Ok(input.f_conv3d(weight, bias, stride, padding, [1; 3], 1)?)
@@ -353,7 +410,7 @@ const EPSILON: f64 = 1e-5;
 impl BatchNorm {
     /// Asks for scale, shift and the running statistics, under PyTorch's names.
     pub fn new(parameters: &mut dyn Parameters, name: &str, channels: i64) -> Result<Self, ModelError> {
-        let training = parameters.training();
+        let training = parameters.purpose() == Purpose::Training;
         let mut get = |part: &str, start| parameters.get(&format!("{name}.{part}"), &[channels], start);
         Ok(Self {
             weight: get("weight", Fresh::Constant(1.0))?,
@@ -380,10 +437,20 @@ impl BatchNorm {
 
     /// Returns the gradient by the input from that by the output, outside training: there the norm is a scale.
     pub fn backward(&self, by_output: &Tensor) -> Result<Tensor, ModelError> {
-        let scale = self
+        Ok(by_output.f_mul(&self.scale()?)?)
+    }
+
+    /// Returns what each channel is multiplied by outside training.
+    fn scale(&self) -> Result<Tensor, ModelError> {
+        Ok(self
             .weight
-            .f_div(&self.variance.f_add_scalar(EPSILON)?.f_sqrt()?)?;
-        Ok(by_output.f_mul(&scale)?)
+            .f_div(&self.variance.f_add_scalar(EPSILON)?.f_sqrt()?)?)
+    }
+
+    /// Returns channels that are multiplied already with what is added to them outside training.
+    fn shifted(&self, scaled: &Tensor) -> Result<Tensor, ModelError> {
+        let shift = self.bias.f_sub(&self.mean.f_mul(&self.scale()?)?)?;
+        Ok(scaled.f_add(&shift)?)
     }
 }
 

@@ -6,6 +6,7 @@ use crate::reconstructor::ModelError;
 
 pub mod device;
 pub mod encoder;
+mod fast;
 pub mod generator;
 pub mod grids;
 pub mod layers;

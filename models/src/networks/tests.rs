@@ -5,7 +5,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::encoder::Encoder;
 use super::generator::Generator;
-use super::layers::{STATISTICS, Stored, depth_to_space};
+use super::layers::{Purpose, STATISTICS, Stored, depth_to_space};
 use super::unet::Unet;
 use super::*;
 use crate::description::{LatentStatistics, Method, Preset};
@@ -31,12 +31,18 @@ const WIDE: PaperSize = PaperSize {
 
 fn stored<'a>(tensors: &'a Tensors, kind: Kind) -> Stored<'a> {
     Stored {
-        tensors,
-        prefix: "",
         kind,
         compute: kind,
-        device: Device::Cpu,
-        training: false,
+        purpose: Purpose::Still,
+        ..Stored::on(tensors, "", Device::Cpu)
+    }
+}
+
+/// Returns parameters to restore with: layers are put together, and work where the mask is.
+fn restoring<'a>(tensors: &'a Tensors, kind: Kind) -> Stored<'a> {
+    Stored {
+        purpose: Purpose::Restoring,
+        ..stored(tensors, kind)
     }
 }
 
@@ -48,8 +54,13 @@ fn the_paper_s_encoder_equals_the_golden_one() {
     let state = golden::tensors("models/lsd_encoder.state.safetensors").unwrap();
     let io = golden::tensors("models/lsd_encoder.io.safetensors").unwrap();
     let _no_grad = tch::no_grad_guard();
-    for (kind, suffix, tolerance) in [(Kind::Float, "", 2e-5), (Kind::Double, ".f64", 1e-12)] {
-        let encoder = Encoder::new(&mut stored(&state, kind), &Network::Paper(PAPER)).unwrap();
+    for (mut stored, suffix, tolerance) in [
+        (stored(&state, Kind::Float), "", 2e-5),
+        (restoring(&state, Kind::Float), "", 2e-5),
+        (stored(&state, Kind::Double), ".f64", 1e-12),
+    ] {
+        let kind = stored.kind;
+        let encoder = Encoder::new(&mut stored, &Network::Paper(PAPER)).unwrap();
         let posterior = encoder.forward(&inputs["x"].to_kind(kind)).unwrap();
         golden::close(&posterior.mean, &io[&format!("mean{suffix}")], tolerance);
         golden::close(
@@ -89,8 +100,13 @@ fn the_paper_s_generator_equals_the_golden_one() {
     };
     let state = golden::tensors("models/lsd_decoder.state.safetensors").unwrap();
     let _no_grad = tch::no_grad_guard();
-    for kind in [Kind::Float, Kind::Double] {
-        let generator = Generator::new(&mut stored(&state, kind), &Network::Paper(PAPER)).unwrap();
+    for mut stored in [
+        stored(&state, Kind::Float),
+        restoring(&state, Kind::Float),
+        stored(&state, Kind::Double),
+    ] {
+        let kind = stored.kind;
+        let generator = Generator::new(&mut stored, &Network::Paper(PAPER)).unwrap();
         let z = io["z"].to_kind(kind);
         compare_volume(&generator.forward(&z, &z).unwrap(), &io, kind);
     }
@@ -106,14 +122,16 @@ fn the_paper_s_vae_equals_the_golden_one() {
     let _no_grad = tch::no_grad_guard();
     let network = Network::Paper(WIDE);
     let kind = Kind::Float;
-    let encoder = Encoder::new(&mut stored(&state, kind), &network).unwrap();
-    let posterior = encoder.forward(&inputs["x"].to_kind(kind)).unwrap();
-    golden::close(&posterior.mean, &io["mean"], 2e-5);
-    golden::close(&posterior.log_variance, &io["logvar"], 2e-5);
-    let z = posterior.sampled(1, |_| Ok(io["eps"].shallow_clone())).unwrap();
-    golden::close(&z, &io["z"], 2e-5);
-    let generator = Generator::new(&mut stored(&state, kind), &network).unwrap();
-    compare_volume(&generator.forward(&z, &z).unwrap(), &io, kind);
+    for of in [stored, restoring] {
+        let encoder = Encoder::new(&mut of(&state, kind), &network).unwrap();
+        let posterior = encoder.forward(&inputs["x"].to_kind(kind)).unwrap();
+        golden::close(&posterior.mean, &io["mean"], 2e-5);
+        golden::close(&posterior.log_variance, &io["logvar"], 2e-5);
+        let z = posterior.sampled(1, |_| Ok(io["eps"].shallow_clone())).unwrap();
+        golden::close(&z, &io["z"], 2e-5);
+        let generator = Generator::new(&mut of(&state, kind), &network).unwrap();
+        compare_volume(&generator.forward(&z, &z).unwrap(), &io, kind);
+    }
 }
 
 #[test]
@@ -155,9 +173,11 @@ fn reconnet_equals_the_golden_one() {
     let inputs = golden::tensors("models/inputs.safetensors").unwrap();
     let state = golden::tensors("models/reconnet.state.safetensors").unwrap();
     let _no_grad = tch::no_grad_guard();
-    let unet = Unet::new(&mut stored(&state, Kind::Float), &Network::Paper(WIDE)).unwrap();
     let x = inputs["x"].to_kind(Kind::Float);
-    compare_volume(&unet.forward(&x).unwrap(), &io, Kind::Float);
+    for of in [stored, restoring] {
+        let unet = Unet::new(&mut of(&state, Kind::Float), &Network::Paper(WIDE)).unwrap();
+        compare_volume(&unet.forward(&x).unwrap(), &io, Kind::Float);
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::lsd_ebm::langevin::drawn;
 use crate::networks::encoder::{Encoder, Posterior};
 use crate::networks::generator::Generator;
 use crate::networks::grids::to_tensor;
-use crate::networks::layers::{Stored, channels_last};
+use crate::networks::layers::{Purpose, Stored, channels_last};
 use crate::networks::unet::Unet;
 use crate::networks::{ENCODER, GENERATOR, UNET};
 use crate::reconstructor::ModelError;
@@ -259,7 +259,7 @@ pub fn stored<'a>(tensors: &'a Tensors, prefix: &'a str, recipe: &Recipe) -> Sto
     Stored {
         kind,
         compute: if recipe.half { Kind::BFloat16 } else { kind },
-        training: true,
+        purpose: Purpose::Training,
         ..Stored::on(tensors, prefix, device)
     }
 }
@@ -267,7 +267,7 @@ pub fn stored<'a>(tensors: &'a Tensors, prefix: &'a str, recipe: &Recipe) -> Sto
 /// Returns parameters that are used in the middle of training, and not trained thereby.
 pub fn still<'a>(tensors: &'a Tensors, prefix: &'a str, recipe: &Recipe) -> Stored<'a> {
     Stored {
-        training: false,
+        purpose: Purpose::Still,
         ..stored(tensors, prefix, recipe)
     }
 }

@@ -39,6 +39,11 @@ pub(super) fn model<R: 'static>(get: fn(&R) -> &ModelIdentity) -> Vec<Column<R>>
             "whether each sample is the mean of what is made of the mask and of its mirror image",
             move |row| Some(get(row).mirror),
         ),
+        text(
+            "precision",
+            "numbers that the networks compute in: f32 or bf16; null for a chain without networks",
+            move |row| get(row).precision,
+        ),
     ]
 }
 

@@ -94,6 +94,7 @@ mod tests {
             sampler: None,
             samples: 1,
             mirror: false,
+            precision: None,
         }
     }
 

@@ -83,6 +83,7 @@ pub fn identity(name: &str) -> ModelIdentity {
         sampler: None,
         samples: 1,
         mirror: false,
+        precision: None,
     }
 }
 

@@ -63,6 +63,7 @@ fn case(vertebrae: Vec<ReconstructedVertebra>) -> Reconstructed {
             sampler: None,
             samples: 1,
             mirror: false,
+            precision: None,
         }),
     }
 }

@@ -99,6 +99,9 @@ fn line_of(identity: &ModelIdentity) -> String {
     if identity.mirror {
         name.push_str(", mirror");
     }
+    if let Some(precision) = identity.precision.filter(|precision| *precision != "f32") {
+        name.push_str(&format!(", {precision}"));
+    }
     name
 }
 

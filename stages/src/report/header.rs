@@ -97,6 +97,7 @@ pub fn header(comparison: &Comparison) -> String {
             "sampler",
             "samples",
             "mirror",
+            "numbers",
             "version",
             "weights, SHA-256",
         ],
@@ -110,6 +111,7 @@ pub fn header(comparison: &Comparison) -> String {
             identity.sampler.unwrap_or(NONE).to_owned(),
             identity.samples.to_string(),
             if identity.mirror { "yes" } else { NONE }.to_owned(),
+            identity.precision.unwrap_or(NONE).to_owned(),
             identity.model_version.clone(),
             shortened(&identity.weights_sha256),
         ]);

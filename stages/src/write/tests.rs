@@ -63,6 +63,7 @@ fn case(reconstruction: Reconstruction, samples: u32) -> Evaluated {
             sampler: None,
             samples,
             mirror: false,
+            precision: None,
         }),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use tch::{Device, Kind, Tensor};
 
 use super::*;
-use crate::networks::layers::{Made, Stored};
+use crate::networks::layers::{Made, Purpose, Stored};
 use crate::networks::{CompactSize, PaperSize};
 use crate::seed::generator;
 use crate::weights::Tensors;
@@ -30,7 +30,7 @@ fn energy(network: &Network, kind: Kind, compute: Kind) -> Energy {
         kind,
         compute,
         device: Device::Cpu,
-        training: false,
+        purpose: Purpose::Still,
     };
     Energy::new(&mut stored, network, LEVELS).unwrap()
 }

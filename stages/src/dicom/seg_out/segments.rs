@@ -102,6 +102,9 @@ fn parameters(model: &ModelIdentity) -> String {
     if let Some(sampler) = model.sampler {
         parameters += &format!(" sampler={sampler}");
     }
+    if let Some(precision) = model.precision {
+        parameters += &format!(" precision={precision}");
+    }
     if !model.weights_sha256.is_empty() {
         parameters += &format!(" weights_sha256={}", hashes.join("+"));
     }

@@ -101,6 +101,7 @@ fn case(series: &Series) -> Evaluated {
             sampler: None,
             samples: 1,
             mirror: false,
+            precision: None,
         }),
     }
 }
