@@ -23,7 +23,7 @@ use toml::{Table, Value};
 
 use crate::RunEnd;
 
-pub use sections::{RunConf, Timeouts, WatchConf, Width, Widths};
+pub use sections::{RunConf, Timeouts, WatchConf, Widths};
 
 /// Only environment variables that start so are configuration: `SPINESTREAM__RUN__SEED=7`.
 pub const ENVIRONMENT_PREFIX: &str = "SPINESTREAM__";
@@ -338,7 +338,7 @@ mod tests {
             &["run.seed=4", "run.output=s3://b/p", "widths.fetch=7"],
         )
         .expect("conf");
-        assert_eq!((conf.run.seed, conf.pool.batch), (4, 3));
+        assert_eq!((conf.run.seed, conf.pool.batch.or(1).get()), (4, 3));
         assert_eq!(conf.run.output, "s3://b/p");
         assert_eq!(conf.widths.fetch.or(1).get(), 7);
     }

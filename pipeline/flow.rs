@@ -41,10 +41,24 @@ pub struct Flow<S> {
 /// What a stage is given: how many cases at once, and how long for each.
 #[derive(Debug, Clone, Copy)]
 pub struct Lane {
-    /// Cases in hand at most.
+    /// Cases in hand at most, to begin with.
     pub width: NonZeroUsize,
+    /// What the width may grow to while the run goes on; nothing, if that is less.
+    pub most: usize,
     /// Longest time for one of them; `None` for as long as it takes.
     pub limit: Option<Duration>,
+}
+
+#[cfg(test)]
+impl Lane {
+    /// Returns a lane for so many cases, each for as long as it takes.
+    pub fn of(width: usize) -> Self {
+        Self {
+            width: NonZeroUsize::new(width).expect("at least one case"),
+            most: width,
+            limit: None,
+        }
+    }
 }
 
 /// What a running stage must know of a case to make a row of it if the stage panics.
@@ -79,7 +93,7 @@ where
         G: Stage<In = T>,
     {
         let (sender, receiver) = mpsc::channel(1);
-        let gauge = self.gauges.add(G::NAME, lane.width);
+        let gauge = self.gauges.add(G::NAME, &lane);
         tokio::spawn(drive(self.outcomes, Arc::new(stage), lane, sender, gauge));
         Flow {
             outcomes: ReceiverStream::new(receiver),
@@ -271,7 +285,7 @@ async fn drive<G: Stage>(
                 Some(ended) => outcome_of::<G>(ended, &mut in_hand, &gauge),
                 None => continue,
             },
-            case = cases.next(), if more && running.len() < lane.width.get() => match case {
+            case = cases.next(), if more && running.len() < gauge.width() => match case {
                 None => {
                     more = false;
                     continue;

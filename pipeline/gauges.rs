@@ -1,8 +1,10 @@
 //! What the flow does just now and has done, stage by stage: what progress, summary and metrics are read from.
 
-use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::flow::Lane;
 
 /// Upper bounds of the buckets in which a case's seconds in a stage are counted; longer ones come after the last.
 pub const SECONDS: [f64; 12] = [
@@ -17,7 +19,8 @@ pub struct Gauges(Arc<Mutex<Vec<Arc<Gauge>>>>);
 #[derive(Debug)]
 pub struct Gauge {
     name: &'static str,
-    width: usize,
+    width: AtomicUsize,
+    most: usize,
     times: Mutex<Times>,
 }
 
@@ -39,6 +42,8 @@ pub struct Reading {
     pub name: &'static str,
     /// Cases that it may have in hand.
     pub width: usize,
+    /// The most that it may be given.
+    pub most: usize,
     /// Cases that it has.
     pub in_hand: usize,
     /// Cases that went on to the next stage.
@@ -61,10 +66,11 @@ pub struct Reading {
 
 impl Gauges {
     /// Adds the gauge of the next stage.
-    pub fn add(&self, name: &'static str, width: NonZeroUsize) -> Arc<Gauge> {
+    pub fn add(&self, name: &'static str, lane: &Lane) -> Arc<Gauge> {
         let gauge = Arc::new(Gauge {
             name,
-            width: width.get(),
+            width: AtomicUsize::new(lane.width.get()),
+            most: lane.most.max(lane.width.get()),
             times: Mutex::new(Times {
                 in_hand: Vec::new(),
                 done: 0,
@@ -79,6 +85,14 @@ impl Gauges {
         gauge
     }
 
+    /// Lets a stage have so many cases in hand.
+    pub fn widen(&self, name: &str, width: usize) {
+        let gauges = lock(&self.0);
+        if let Some(gauge) = gauges.iter().find(|gauge| gauge.name == name) {
+            gauge.width.store(width.clamp(1, gauge.most), Ordering::Relaxed);
+        }
+    }
+
     /// Reads every gauge.
     pub fn read(&self) -> Vec<Reading> {
         lock(&self.0).iter().map(|gauge| gauge.read()).collect()
@@ -86,6 +100,11 @@ impl Gauges {
 }
 
 impl Gauge {
+    /// Returns how many cases the stage may have in hand just now.
+    pub fn width(&self) -> usize {
+        self.width.load(Ordering::Relaxed)
+    }
+
     /// Says that a case begins.
     pub fn begin(&self) -> Instant {
         let now = Instant::now();
@@ -124,7 +143,8 @@ impl Gauge {
         let running: Duration = times.in_hand.iter().map(Instant::elapsed).sum();
         Reading {
             name: self.name,
-            width: self.width,
+            width: self.width(),
+            most: self.most,
             in_hand: times.in_hand.len(),
             done: times.done,
             failed: times.failed,
@@ -156,7 +176,7 @@ mod tests {
     #[test]
     fn a_gauge_counts_what_begins_and_ends() {
         let gauges = Gauges::default();
-        let gauge = gauges.add("crop", NonZeroUsize::new(2).expect("two"));
+        let gauge = gauges.add("crop", &Lane::of(2));
         let (first, second) = (gauge.begin(), gauge.begin());
         gauge.end(first, true);
         gauge.end(second, false);

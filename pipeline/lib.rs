@@ -16,6 +16,7 @@ pub mod summary;
 pub mod tally;
 pub mod verbs;
 pub mod view;
+pub mod widths;
 
 #[cfg(feature = "torch")]
 use models::ModelError;

@@ -9,7 +9,8 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 use models::{LoadedWeights, ModelConf, ModelError, Weights};
 use schemas::{FaultKind, Listed, ObjectUrl, Outcome, Written};
-use stages::cpu::cpu_time;
+use stages::Count;
+use stages::cpu::{cores, cpu_time};
 use stages::crop::Crop;
 use stages::decode::{Decode, DecodeConf};
 use stages::dicom::seg_out::{Identity, SegOut};
@@ -28,7 +29,7 @@ use tokio_stream::Stream;
 
 use crate::census::id_of;
 use crate::claim::{Claimed, Todo, claim};
-use crate::conf::{Conf, Width};
+use crate::conf::Conf;
 use crate::flow::{Flow, Lane, Put};
 use crate::gauges::Gauges;
 use crate::metrics::Page;
@@ -36,6 +37,7 @@ use crate::record::Recorder;
 use crate::summary::summary;
 use crate::tally::Tally;
 use crate::view::View;
+use crate::widths::widen;
 use crate::{Exit, RunEnd};
 
 /// Most bytes of a manifest or of a file of weights.
@@ -62,7 +64,7 @@ pub async fn run(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Exit, RunEnd> {
     let stop: Stop = stop.boxed().shared();
-    let open = open_models("model", &conf.model, conf.pool.threads, stores);
+    let open = open_models("model", &conf.model, conf.pool.threads_each(), stores);
     let open = unless(&stop, open).await?;
     run_with(conf, stores, open, retry, stop).await
 }
@@ -130,8 +132,10 @@ pub async fn run_with(
     let processor = cpu_time();
     start.tell(&view, processor);
     let watched = tokio::spawn(view.clone().show(conf.watch.clone()));
+    let widened = tokio::spawn(widen(view.clone()));
     let verdict = work(conf, stores, &tables, seg, &start, &view, manifest, &todo, stop).await;
 
+    widened.abort();
     watched.abort();
     // its bars go with it
     let _ = watched.await;
@@ -292,10 +296,10 @@ fn through_the_stages(
         seg,
     };
 
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = conf.pool.devices.len() * conf.pool.replicas;
     // enough cases before the pool that a micro-batch is always there to be taken
-    let ready = workers + (workers * conf.pool.batch).div_ceil(4);
+    let ready = view.pool.reading().workers + view.pool.batches().div_ceil(4);
+    // what computes takes a case a core, what waits for the store many more if the store is slow
+    let (computes, waits) = ([cores(), 2 * cores()], [4, 64.max(2 * cores())]);
     let (widths, limits) = (&conf.widths, &conf.timeouts);
     let gone = view.pool.clone();
     let stop_or_gone = async move {
@@ -305,22 +309,30 @@ fn through_the_stages(
         }
     };
     Flow::until(cases, stop_or_gone, &view.gauges)
-        .through(weigh, lane(widths.weigh, 4, limits.weigh))
+        .through(weigh, lane(widths.weigh, waits, limits.weigh))
         .within(&view.budget, |weighed| weighed.bytes)
-        .through(fetch, lane(widths.fetch, 4, limits.fetch))
-        .through(decode, lane(widths.decode, cores, limits.decode))
+        .through(fetch, lane(widths.fetch, waits, limits.fetch))
+        .through(decode, lane(widths.decode, computes, limits.decode))
         .keeping(|decoded| decoded.bytes())
-        .through(crop, lane(widths.crop, cores, limits.crop))
+        .through(crop, lane(widths.crop, computes, limits.crop))
         .keeping(|cropped| cropped.bytes_to_paste())
-        .through(reconstruct, lane(widths.reconstruct, ready, limits.reconstruct))
-        .through(evaluate, lane(widths.evaluate, cores, limits.evaluate))
-        .through(write, lane(widths.write, cores, limits.write))
+        .through(
+            reconstruct,
+            lane(widths.reconstruct, [ready, 4 * ready], limits.reconstruct),
+        )
+        .through(evaluate, lane(widths.evaluate, computes, limits.evaluate))
+        .through(
+            write,
+            lane(widths.write, [cores(), 16.max(2 * cores())], limits.write),
+        )
         .keeping(|_| 0)
 }
 
-fn lane(width: Width, auto: usize, limit_s: u64) -> Lane {
+/// Returns a stage's lane: of its own accord it begins with the first number of cases, and may grow to the second.
+fn lane(width: Count, [auto, most]: [usize; 2], limit_s: u64) -> Lane {
     Lane {
         width: width.or(auto),
+        most: if width.is_auto() { most } else { 0 },
         limit: (limit_s > 0).then(|| Duration::from_secs(limit_s)),
     }
 }

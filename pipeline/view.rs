@@ -212,15 +212,14 @@ impl Drop for Bars {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroUsize;
-
     use super::*;
+    use crate::flow::Lane;
 
     #[test]
     fn what_stands_still_is_named() {
         let gauges = Gauges::default();
-        let two = NonZeroUsize::new(2).expect("two");
-        let (_, decode) = (gauges.add("fetch", two), gauges.add("decode", two));
+        let two = Lane::of(2);
+        let (_, decode) = (gauges.add("fetch", &two), gauges.add("decode", &two));
         assert_eq!(stalled(&gauges.read(), Duration::from_secs(60)), None);
         let still = stalled(&gauges.read(), Duration::ZERO).expect("quiet for no time at all");
         assert!(still.contains("no stage has a case in hand"), "{still}");

@@ -1,10 +1,8 @@
 //! The sections of the configuration that are the pipeline's own; every other stands beside the code that it rules.
 
-use std::num::NonZeroUsize;
-
 use bytesize::ByteSize;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use toml::Value;
+use serde::{Deserialize, Serialize};
+use stages::Count;
 
 /// Section `[run]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,19 +44,19 @@ impl Default for RunConf {
 #[serde(deny_unknown_fields, default)]
 pub struct Widths {
     /// Waits for the store.
-    pub weigh: Width,
+    pub weigh: Count,
     /// Waits for the store.
-    pub fetch: Width,
+    pub fetch: Count,
     /// Unpacks: one core each.
-    pub decode: Width,
+    pub decode: Count,
     /// Resamples: shares the cores.
-    pub crop: Width,
+    pub crop: Count,
     /// Waits for the pool.
-    pub reconstruct: Width,
+    pub reconstruct: Count,
     /// Measures: shares the cores.
-    pub evaluate: Width,
+    pub evaluate: Count,
     /// Packs and waits for the store.
-    pub write: Width,
+    pub write: Count,
 }
 
 /// Section `[timeouts]`: longest time of one case in a stage, in s; 0 for no limit.
@@ -113,52 +111,6 @@ impl Default for WatchConf {
             line_s: 10,
             quiet_s: 300,
             metrics: String::new(),
-        }
-    }
-}
-
-/// A number, or "auto".
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Width {
-    /// What suits the machine and the pool.
-    #[default]
-    Auto,
-    /// That many.
-    Fixed(NonZeroUsize),
-}
-
-impl Width {
-    /// Returns the width, `auto` where it is left open.
-    pub fn or(self, auto: usize) -> NonZeroUsize {
-        match self {
-            Self::Auto => NonZeroUsize::new(auto).unwrap_or(NonZeroUsize::MIN),
-            Self::Fixed(width) => width,
-        }
-    }
-}
-
-impl Serialize for Width {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Auto => serializer.serialize_str("auto"),
-            Self::Fixed(width) => width.serialize(serializer),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Width {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
-        let number = value
-            .as_integer()
-            .and_then(|number| usize::try_from(number).ok())
-            .and_then(NonZeroUsize::new);
-        match (value.as_str(), number) {
-            (Some("auto"), _) => Ok(Self::Auto),
-            (_, Some(width)) => Ok(Self::Fixed(width)),
-            _ => Err(serde::de::Error::custom(format!(
-                "expected \"auto\" or a number from 1, found {value}"
-            ))),
         }
     }
 }

@@ -64,10 +64,7 @@ fn cases(count: u32) -> impl Stream<Item = Outcome<u32>> + Send + 'static {
 }
 
 fn width(count: usize) -> Lane {
-    Lane {
-        width: NonZeroUsize::new(count).expect("not zero"),
-        limit: None,
-    }
+    Lane::of(count)
 }
 
 #[tokio::test]

@@ -11,8 +11,9 @@ pub fn doctor(conf: &Conf) -> Exit {
     println!("spinestream {SOFTWARE_VERSION}, models: {}", MODELS.join(", "));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     println!(
-        "{cores} cores, pool of {} on {}",
-        conf.pool.replicas,
+        "{cores} cores, {} model worker(s) with {} thread(s) each on {}",
+        conf.pool.workers(),
+        conf.pool.threads_each(),
         conf.pool.devices.join(", ")
     );
     #[cfg(feature = "torch")]

@@ -1,7 +1,9 @@
-//! CPU time, in which budgets of training and costs of methods are stated: it counts every thread, on however many cores they ran.
+//! What this machine has, and how much of its processors' time this process used: budgets of training and costs of methods
+//! are stated in it, since it counts every thread, on however many cores they ran.
 
 use std::time::Duration;
 
+use rustix::system::sysinfo;
 use rustix::time::{ClockId, clock_gettime};
 
 /// Returns the CPU time that this process has used so far, all threads together (POSIX `CLOCK_PROCESS_CPUTIME_ID`).
@@ -9,6 +11,17 @@ pub fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     let seconds = Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or_default());
     seconds + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+/// Returns the cores that this process may use.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Returns the machine's memory, in bytes.
+pub fn memory() -> u64 {
+    let info = sysinfo();
+    info.totalram.saturating_mul(u64::from(info.mem_unit))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The operators of the flow, one verb a file, listed in flow order. Tokio and stores; no order, no tensor.
 
 pub mod compare;
+pub mod count;
 pub mod cpu;
 pub mod crop;
 pub mod decode;
@@ -31,4 +32,5 @@ mod contract;
 #[cfg(test)]
 mod fuzz;
 
+pub use count::Count;
 pub use stage::{HELD, Sink, Stage, blocking};

@@ -3,7 +3,9 @@
 //! Only patches and masks cross threads, never a tensor. A worker takes one job, then whatever else waits, up to
 //! `batch`: micro-batches form across cases while each job keeps its own reply.
 
+mod batch;
 mod clock;
+mod conf;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,38 +14,11 @@ use std::time::{Duration, Instant};
 
 use clock::Clock;
 pub use clock::Reading;
+use conf::CPU;
+pub use conf::PoolConf;
 use models::{Chain, ModelError, Reconstructor};
 use schemas::{Fault, ModelIdentity, Patch, Reconstruction};
-use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
-
-/// Section `[pool]` of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PoolConf {
-    /// Devices, one or more workers each: `cpu`, `cuda:0`, …
-    pub devices: Vec<String>,
-    /// Workers per device.
-    pub replicas: usize,
-    /// Most patches in one micro-batch.
-    pub batch: usize,
-    /// How long a worker waits for a micro-batch to fill, in ms; 0 takes what is there.
-    pub wait_ms: u64,
-    /// Threads of the numeric library inside one worker.
-    pub threads: usize,
-}
-
-impl Default for PoolConf {
-    fn default() -> Self {
-        Self {
-            devices: vec!["cpu".to_owned()],
-            replicas: 1,
-            batch: 4,
-            wait_ms: 0,
-            threads: 1,
-        }
-    }
-}
 
 /// Most replicas, and most patches of a batch: what any machine could hold.
 const MOST: usize = 4096;
@@ -76,6 +51,7 @@ pub struct Pool {
     identity: Arc<ModelIdentity>,
     gone: watch::Receiver<bool>,
     clock: Arc<Clock>,
+    batches: usize,
 }
 
 impl Pool {
@@ -84,30 +60,39 @@ impl Pool {
     /// # Errors
     /// A worker's models could not be opened.
     pub async fn start(conf: &PoolConf, open: Arc<Open>) -> Result<Self, ModelError> {
-        if conf.devices.is_empty() || conf.replicas == 0 || conf.batch == 0 {
-            let message = "pool: expected at least one device, replica and patch a batch, found none";
+        if conf.devices.is_empty() {
+            let message = "pool.devices: expected at least one device, found none";
             return Err(ModelError::Conf(message.to_owned()));
         }
-        if conf.replicas > MOST || conf.batch > MOST {
+        if [conf.replicas, conf.batch]
+            .iter()
+            .any(|count| count.or(1).get() > MOST)
+        {
             let message = format!("pool: expected at most {MOST} replicas and patches a batch, found more");
             return Err(ModelError::Conf(message));
         }
-        let workers = conf.devices.len() * conf.replicas;
-        let (jobs, queue) = async_channel::bounded(workers * conf.batch);
+        let workers = conf.workers();
+        let most = |device: &str| conf.batch.or(if device == CPU { 1 } else { batch::MOST }).get();
+        let places = conf
+            .devices
+            .iter()
+            .map(|device| conf.workers_on(device) * most(device));
+        let (jobs, queue) = async_channel::bounded(places.sum());
         let (gone_sender, gone) = watch::channel(false);
         let gone_sender = Arc::new(gone_sender);
         let alive = Arc::new(AtomicUsize::new(workers));
         let clock = Arc::new(Clock::new(Arc::clone(&alive)));
         let mut ready = Vec::new();
         for device in &conf.devices {
-            for replica in 0..conf.replicas {
+            for replica in 0..conf.workers_on(device) {
                 let (sender, receiver) = oneshot::channel();
                 ready.push(receiver);
                 let worker = Worker {
                     device: device.clone(),
                     open: Arc::clone(&open),
                     queue: queue.clone(),
-                    batch: conf.batch,
+                    batch: most(device),
+                    is_batch_fixed: device == CPU || !conf.batch.is_auto(),
                     wait: Duration::from_millis(conf.wait_ms),
                     clock: Arc::clone(&clock),
                 };
@@ -127,11 +112,13 @@ impl Pool {
         }
         drop(queue);
         let mut identity = None;
+        let mut batches = 0;
         for receiver in ready {
             let opened = receiver
                 .await
                 .unwrap_or_else(|_| Err(ModelError::Device("a worker died at its start".to_owned())))?;
-            identity = Some(opened);
+            identity = Some(opened.identity);
+            batches += opened.batch;
         }
         let identity = identity.ok_or_else(|| ModelError::Conf("pool: no worker".to_owned()))?;
         Ok(Self {
@@ -139,7 +126,13 @@ impl Pool {
             identity: Arc::new(identity),
             gone,
             clock,
+            batches,
         })
+    }
+
+    /// Returns the most patches that all workers together take at once.
+    pub fn batches(&self) -> usize {
+        self.batches
     }
 
     /// Returns what the workers do and have done.
@@ -206,17 +199,26 @@ impl Drop for LastOut {
     }
 }
 
+/// What a worker says when it is ready.
+struct Opened {
+    identity: ModelIdentity,
+    /// Most patches that it takes at once.
+    batch: usize,
+}
+
 struct Worker {
     device: String,
     open: Arc<Open>,
     queue: async_channel::Receiver<Job>,
     batch: usize,
+    /// Otherwise it is the most, and what is fastest is tried out.
+    is_batch_fixed: bool,
     wait: Duration,
     clock: Arc<Clock>,
 }
 
 impl Worker {
-    fn live(self, ready: oneshot::Sender<Result<ModelIdentity, ModelError>>) {
+    fn live(mut self, ready: oneshot::Sender<Result<Opened, ModelError>>) {
         let mut chain = match (self.open)(&self.device) {
             Ok(chain) => chain,
             Err(error) => {
@@ -224,7 +226,15 @@ impl Worker {
                 return;
             }
         };
-        if ready.send(Ok(chain.identity().clone())).is_err() {
+        if !self.is_batch_fixed {
+            self.batch = batch::fastest(&mut chain, self.batch);
+            tracing::info!(device = %self.device, batch = self.batch, "patches in a micro-batch, as tried out");
+        }
+        let opened = Opened {
+            identity: chain.identity().clone(),
+            batch: self.batch,
+        };
+        if ready.send(Ok(opened)).is_err() {
             return;
         }
         while let Ok(first) = self.queue.recv_blocking() {
@@ -381,9 +391,13 @@ pub(crate) fn fault_of(error: &ModelError) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::num::NonZeroUsize;
+
     use models::ModelConf;
     use ndarray::Array3;
     use schemas::Affine;
+
+    use crate::count::Count;
 
     fn patch(value: u8) -> Patch {
         let affine = Affine::axis_aligned([1.0; 3], [0.0; 3]);
@@ -426,7 +440,8 @@ mod tests {
     #[tokio::test]
     async fn a_bad_patch_fails_alone_whatever_batch_it_is_in() {
         let conf = PoolConf {
-            batch: 6,
+            replicas: Count::Fixed(NonZeroUsize::MIN),
+            batch: Count::Fixed(NonZeroUsize::new(6).expect("six")),
             wait_ms: 50,
             ..PoolConf::default()
         };
@@ -464,9 +479,11 @@ mod tests {
             0 => moody(device),
             _ => Err(ModelError::Device("lost".to_owned())),
         };
-        let pool = Pool::start(&PoolConf::default(), Arc::new(open))
-            .await
-            .expect("pool");
+        let conf = PoolConf {
+            replicas: Count::Fixed(NonZeroUsize::MIN),
+            ..PoolConf::default()
+        };
+        let pool = Pool::start(&conf, Arc::new(open)).await.expect("pool");
         let done = pool.reconstruct(patch(7), 0).await;
         assert_eq!(done.result.expect_err("gone").reason, EVERY_WORKER_GONE);
         pool.every_worker_gone().await;

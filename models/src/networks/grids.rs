@@ -24,8 +24,8 @@ pub fn check_shape(patch: &Patch) -> Result<(), ModelError> {
     Ok(())
 }
 
-/// Returns masks of one shape as B×1×x×y×z of 0 and 1 in f32.
-pub fn to_tensor(masks: &[&Array3<u8>]) -> Result<Tensor, ModelError> {
+/// Returns masks of one shape as B×1×x×y×z of 0 and 1 in f32 on a device; they get there as bytes.
+pub fn to_tensor(masks: &[&Array3<u8>], device: Device) -> Result<Tensor, ModelError> {
     let mut tensors = Vec::with_capacity(masks.len());
     for mask in masks {
         let (x, y, z) = mask.dim();
@@ -34,7 +34,8 @@ pub fn to_tensor(masks: &[&Array3<u8>]) -> Result<Tensor, ModelError> {
         let shape = [1, x as i64, y as i64, z as i64];
         tensors.push(Tensor::f_from_data_size(bytes, &shape, Kind::Uint8)?);
     }
-    Ok(Tensor::f_stack(&tensors, 0)?.f_gt(0.0)?.f_to_kind(Kind::Float)?)
+    let bytes = Tensor::f_stack(&tensors, 0)?.f_to_device(device)?;
+    Ok(bytes.f_gt(0.0)?.f_to_kind(Kind::Float)?)
 }
 
 /// Returns one mask B×1×x×y×z of bytes, its channel axis first, as an array.

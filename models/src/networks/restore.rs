@@ -139,7 +139,7 @@ pub fn single(
 ) -> Result<(Tensor, [ChaCha8Rng; 1]), ModelError> {
     check_shape(patch)?;
     let window = window_of(method.network(), &patch.mask);
-    let masks = cut(&to_tensor(&[&patch.mask])?, &window)?.f_to_device(method.device())?;
+    let masks = cut(&to_tensor(&[&patch.mask], method.device())?, &window)?;
     Ok((masks, [generator(seed_of(seed, 0))]))
 }
 
@@ -154,7 +154,7 @@ fn of_one_window(
         .iter()
         .flat_map(|(_, seed, _)| (0..samples).map(|sample| generator(seed_of(*seed, sample))))
         .collect();
-    let input = cut(&to_tensor(&masks)?, window)?.f_to_device(method.device())?;
+    let input = cut(&to_tensor(&masks, method.device())?, window)?;
     let mut restored = method.restore(&input, &mut rngs)?;
     if mirror {
         let image = method.restore(&input.f_flip([LEFT_RIGHT])?, &mut rngs)?;

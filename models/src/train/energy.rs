@@ -96,7 +96,7 @@ impl Run<'_> {
             while count < wanted {
                 let batch = next(&batches)?;
                 let masks: Vec<&Array3<u8>> = batch.iter().map(|pair| &pair.clean).collect();
-                clean.push(encode(&to_tensor(&masks)?.f_to_device(self.device)?)?);
+                clean.push(encode(&to_tensor(&masks, self.device)?)?);
                 degraded.push(encode(&observed(&batch, self.restorer, self.device)?)?);
                 count += batch.len();
                 let progress = clock.progress(count as u64);

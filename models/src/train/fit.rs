@@ -49,7 +49,7 @@ impl Batch {
     pub fn of(pairs: &[Pair], device: Device) -> Result<Self, ModelError> {
         let stacked = |get: fn(&Pair) -> &Array3<u8>| -> Result<Tensor, ModelError> {
             let masks: Vec<_> = pairs.iter().map(get).collect();
-            Ok(to_tensor(&masks)?.f_to_device(device)?)
+            to_tensor(&masks, device)
         };
         Ok(Self {
             seen: stacked(|pair| &pair.seen)?,
