@@ -291,3 +291,44 @@ async fn a_sink_that_hangs_does_not_outlast_the_deadline() {
         .into(Stuck, |_| Ok::<(), ()>(()), second(), second());
     assert_eq!(put.await, Ok(Put::InPart), "it gives up, and says so");
 }
+
+/// Takes a second for any case.
+struct Second;
+
+impl Stage for Second {
+    type In = u32;
+    type Out = u32;
+    const NAME: &'static str = "second";
+
+    async fn run(&self, input: u32) -> Result<u32, Fault> {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Ok(input)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stage_that_is_widened_on_the_way_takes_more_cases_from_then_on_and_never_more_than_its_most() {
+    let start = tokio::time::Instant::now();
+    let gauges = Gauges::default();
+    let lane = Lane {
+        most: 3,
+        ..width(1)
+    };
+    let widening = {
+        let gauges = gauges.clone();
+        async move {
+            tokio::time::sleep(Duration::from_millis(2500)).await;
+            gauges.widen("second", 100);
+        }
+    };
+    tokio::spawn(widening);
+    let mut gather = Gather::default();
+    let flow = Flow::until(cases(9), pending(), &gauges).through(Second, lane);
+    flow.into(&mut gather, |_| Ok::<(), ()>(()), pending(), pending())
+        .await
+        .expect("flow");
+    assert_eq!(gather.0.len(), 9);
+    assert_eq!(gauges.read().remove(0).width, 3);
+    // three one by one, then six in threes
+    assert_eq!(start.elapsed().as_secs(), 5);
+}
