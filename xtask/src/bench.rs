@@ -1,18 +1,24 @@
-//! `cargo xtask bench`: what a run costs over many cases, and what is left of it when it is killed.
+//! `cargo xtask bench`: what a run costs over many cases, what is left of it when it is killed, and what its parts cost
+//! beside what people use today.
 //!
-//! A bench uses the program as users do, on a store of its own, and leaves numbers with machine and commit.
+//! A bench of runs uses the program as users do, on a store of its own; a bench of parts lets the package `bench` and its
+//! peers in Python measure themselves. Each leaves numbers with machine and commit.
 
+mod beside;
 mod cohort;
 mod index;
 mod kills;
 mod machine;
+mod micro;
+mod peers;
+mod sheet;
 mod slices;
 mod soak;
 mod store;
 mod watch;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -52,6 +58,8 @@ pub enum Bench {
     Kills(kills::Arguments),
     /// Makes a manifest of many DICOM objects and says how fast their headers are read.
     Index(index::Arguments),
+    /// Measures single functions beside what people use for the same in Python.
+    Micro(micro::Arguments),
 }
 
 impl Bench {
@@ -64,11 +72,12 @@ impl Bench {
             Self::Soak(arguments) => soak::soak(arguments, checkout, cache),
             Self::Kills(arguments) => kills::kills(arguments, checkout, cache),
             Self::Index(arguments) => index::index(arguments, checkout, cache),
+            Self::Micro(arguments) => micro::micro(arguments, checkout, cache),
         }
     }
 }
 
-/// What all benches ask for.
+/// What benches of runs ask for.
 #[derive(Debug, Args)]
 struct Common {
     /// Where masks, tables and volumes lie: a server of the bench's own, or the folder target/bench.
@@ -82,15 +91,57 @@ struct Common {
     program: Option<PathBuf>,
 }
 
-/// What all benches work with.
-struct Setting {
+/// Where a bench works, and where its numbers go.
+struct Desk {
     name: &'static str,
     seed: u64,
-    binary: Binary,
-    store: Store,
     work: PathBuf,
     results: PathBuf,
     origin: Origin,
+}
+
+impl Desk {
+    /// Clears a folder to work in.
+    fn new(name: &'static str, seed: u64, checkout: &Checkout, program: &Path) -> Result<Self> {
+        let work = checkout.target().join(WORK).join(name);
+        cache::remove(&work).with_context(|| format!("cannot empty {}", work.display()))?;
+        fs::create_dir_all(&work)?;
+        Ok(Self {
+            name,
+            seed,
+            origin: Origin::of(checkout, program)?,
+            work,
+            results: checkout.root.join(RESULTS),
+        })
+    }
+
+    /// Writes the numbers beside where they come from, and says where.
+    fn keep(&self, numbers: &impl Serialize) -> Result<()> {
+        self.keep_part("", numbers)
+    }
+
+    /// The same for a part of the bench, which leaves the numbers of the whole alone.
+    fn keep_part(&self, part: &str, numbers: &impl Serialize) -> Result<()> {
+        let document = Document {
+            bench: self.name,
+            origin: &self.origin,
+            seed: self.seed,
+            numbers,
+        };
+        fs::create_dir_all(&self.results)?;
+        let path = self.results.join(format!("{}{part}.json", self.name));
+        let text = serde_json::to_string_pretty(&document)?;
+        fs::write(&path, text + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+        report::stage(&format!("the numbers are in {}", path.display()));
+        Ok(())
+    }
+}
+
+/// What benches of runs work with.
+struct Setting {
+    desk: Desk,
+    binary: Binary,
+    store: Store,
 }
 
 impl Setting {
@@ -100,17 +151,11 @@ impl Setting {
             Some(program) => Binary::at(checkout, program)?,
             None => Binary::build(checkout, cache)?,
         };
-        let work = checkout.target().join(WORK).join(name);
-        cache::remove(&work).with_context(|| format!("cannot empty {}", work.display()))?;
-        fs::create_dir_all(&work)?;
+        let desk = Desk::new(name, common.seed, checkout, binary.program())?;
         Ok(Self {
-            name,
-            seed: common.seed,
-            store: Store::open(common.store, cache, &work)?,
-            origin: Origin::of(checkout, &binary)?,
+            store: Store::open(common.store, cache, &desk.work)?,
+            desk,
             binary,
-            work,
-            results: checkout.root.join(RESULTS),
         })
     }
 
@@ -118,7 +163,7 @@ impl Setting {
     fn start(&self, cohort: &Cohort, cases: usize, id: &str, settings: &[&str]) -> Result<Process> {
         let mut own = vec![
             format!("run.id={id}"),
-            format!("run.seed={}", self.seed),
+            format!("run.seed={}", self.desk.seed),
             format!("run.manifest={}", self.store.url(&cohort.manifest(cases))),
             format!("run.output={}", self.store.url(id)),
         ];
@@ -137,22 +182,13 @@ impl Setting {
         self.keep_with(numbers, SMALL.iter().chain(settings).copied().collect())
     }
 
-    /// Writes the numbers beside where they come from, and says where.
+    /// Writes the numbers of runs with these settings.
     fn keep_with(&self, numbers: &impl Serialize, settings: Vec<&str>) -> Result<()> {
-        let document = Document {
-            bench: self.name,
-            origin: &self.origin,
+        self.desk.keep(&OfRuns {
             store: self.store.kind(),
-            seed: self.seed,
             settings,
             numbers,
-        };
-        fs::create_dir_all(&self.results)?;
-        let path = self.results.join(format!("{}.json", self.name));
-        let text = serde_json::to_string_pretty(&document)?;
-        fs::write(&path, text + "\n").with_context(|| format!("cannot write {}", path.display()))?;
-        report::stage(&format!("the numbers are in {}", path.display()));
-        Ok(())
+        })
     }
 }
 
@@ -162,8 +198,15 @@ struct Document<'a, N> {
     bench: &'a str,
     #[serde(flatten)]
     origin: &'a Origin,
-    store: store::Kind,
     seed: u64,
+    #[serde(flatten)]
+    numbers: &'a N,
+}
+
+/// Numbers of runs.
+#[derive(Debug, Serialize)]
+struct OfRuns<'a, N> {
+    store: store::Kind,
     settings: Vec<&'a str>,
     #[serde(flatten)]
     numbers: &'a N,

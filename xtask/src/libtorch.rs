@@ -170,7 +170,7 @@ fn lay_out(kind: Kind, bench: &Workbench) -> Result<()> {
 }
 
 /// Returns the C compiler, having looked for both that a build needs: before the download rather than after.
-fn compiler() -> Result<OsString> {
+pub fn compiler() -> Result<OsString> {
     let named = |variable: &str, default: &str| {
         env::var_os(variable)
             .filter(|name| !name.is_empty())

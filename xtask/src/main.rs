@@ -7,6 +7,7 @@ mod cache;
 mod checkout;
 mod demo;
 mod dicom3tools;
+mod environment;
 mod libtorch;
 mod manifest;
 mod programs;

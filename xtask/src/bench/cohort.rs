@@ -33,14 +33,14 @@ impl Cohort {
     /// # Errors
     /// The program makes no phantoms, or the store takes no objects.
     pub fn make(setting: &Setting, sizes: &[usize]) -> Result<Self> {
-        let folder = setting.work.join("phantoms");
+        let folder = setting.desk.work.join("phantoms");
         report::stage(&format!("making {PHANTOMS} phantoms …"));
         setting.binary.must(&[
             "phantom",
             &PHANTOMS.to_string(),
             &folder.to_string_lossy(),
             "--seed",
-            &setting.seed.to_string(),
+            &setting.desk.seed.to_string(),
         ])?;
         let phantoms = manifest::read(&folder.join("manifest.csv"))?;
 
@@ -73,7 +73,7 @@ impl Cohort {
         };
         for size in sizes {
             let key = cohort.manifest(*size);
-            let file = setting.work.join(format!("manifest-{size}.csv"));
+            let file = setting.desk.work.join(format!("manifest-{size}.csv"));
             let first: Vec<Row> = rows.iter().take(*size).cloned().collect();
             manifest::write(&file, &first)?;
             copies.push(Copy { file, key });

@@ -48,14 +48,14 @@ pub fn index(arguments: &Arguments, checkout: &Checkout, cache: &Cache) -> Resul
     let setting = Setting::new("index", &arguments.common, checkout, cache)?;
     report::stage(&format!("making {} DICOM objects …", arguments.objects));
     let (dump, copies) = slices::write(
-        &setting.work.join("slices"),
+        &setting.desk.work.join("slices"),
         arguments.objects as usize,
-        setting.seed,
+        setting.desk.seed,
     )?;
     report::stage(&format!("putting them, {} …", mib(dump.bytes)));
     setting.store.put(&copies)?;
     report::stage("looking at them …");
-    let manifest = setting.work.join("manifest.csv");
+    let manifest = setting.desk.work.join("manifest.csv");
     let concurrency = arguments.concurrency.to_string();
     let mut command = setting.binary.mortal_verb(&[
         "manifest",

@@ -10,7 +10,6 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::checkout::Checkout;
-use crate::spinestream::Binary;
 
 /// What a number without it would be worth nothing.
 #[derive(Debug, Serialize)]
@@ -43,12 +42,12 @@ impl Origin {
     ///
     /// # Errors
     /// The clock stands before 1970.
-    pub fn of(checkout: &Checkout, binary: &Binary) -> Result<Self> {
+    pub fn of(checkout: &Checkout, program: &Path) -> Result<Self> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         Ok(Self {
             machine: Machine::this(),
             commit: Commit::of(&checkout.root),
-            program: binary.program().to_string_lossy().into_owned(),
+            program: program.to_string_lossy().into_owned(),
             unix_time: now.context("the clock is wrong")?.as_secs(),
         })
     }

@@ -1,0 +1,39 @@
+"""Runs encoder, chain and generator of the paper's size, each alone, in PyTorch."""
+
+import numpy as np
+import torch
+
+import lsd_ebm
+import timing
+
+STEPS = 20
+
+
+def measure(folder, seed, sheet):
+    torch.manual_seed(seed)
+    model = lsd_ebm.LsdEbm(folder / "paper-fresh.safetensors")
+    mask = np.fromfile(folder / "mask.u8", np.uint8).reshape(1, 1, 128, 128, 128)
+    mask = torch.from_numpy(mask).float()
+    latent, noise = (
+        torch.from_numpy(np.fromfile(folder / f"{name}.f32", "<f4"))[None] for name in ["latent", "noise"]
+    )
+
+    with torch.no_grad():
+        mean, _ = sheet.measure("encoder_torch", "PyTorch", lambda: model.encoder(mask))
+        sheet.reals("mean", mean.numpy())
+
+    schedule = model.schedule
+    start = schedule.diffused(latent, STEPS, noise)
+    for name, by, walk in [
+        ("langevin_fast", "PyTorch, fast", schedule.fast),
+        ("langevin_authors", "PyTorch, authors' way", schedule.authors),
+    ]:
+        back = sheet.measure(name, by, lambda: walk(model.energy, start, STEPS))
+        sheet.reals("z0", back.numpy())
+
+    with torch.no_grad():
+        logits = sheet.measure("generator_torch", "PyTorch", lambda: model.generator.logits(latent))
+        sheet.reals("logits", logits.numpy())
+
+
+timing.main(timing.nothing_to_make, measure)

@@ -1,0 +1,87 @@
+//! Measures functions of spinestream in-process, one suite a process: `cargo xtask bench` runs each beside its peers.
+//!
+//! `bench make SUITE FOLDER` lays the suite's inputs out, `bench measure SUITE FOLDER` measures on them and prints one
+//! JSON document. What is measured leaves its results in the folder too, so that they can be compared with a peer's.
+
+mod crop;
+mod decode;
+mod measure;
+mod metrics;
+#[cfg(feature = "torch")]
+mod networks;
+mod rows;
+mod scans;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use measure::Sheet;
+
+/// Measures functions of spinestream in-process.
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Lays out what a suite measures on.
+    Make(Place),
+    /// Measures, and prints what was found as JSON.
+    Measure(Place),
+}
+
+/// Which suite, and where.
+#[derive(Debug, clap::Args)]
+struct Place {
+    suite: Suite,
+    /// Holds the inputs and takes the results.
+    folder: PathBuf,
+    /// Every random number follows from it.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+/// What is measured together, in one process.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Suite {
+    /// From files to volumes.
+    Decode,
+    /// From a label map to patches.
+    Crop,
+    /// How alike two masks are.
+    Metrics,
+    /// Encoder, chain and generator of the paper's size, each alone.
+    #[cfg(feature = "torch")]
+    Networks,
+    /// From rows to Parquet.
+    Rows,
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().verb {
+        Verb::Make(Place { suite, folder, seed }) => match suite {
+            Suite::Decode => decode::make(&folder, seed),
+            Suite::Crop => crop::make(&folder, seed),
+            Suite::Metrics => metrics::make(&folder, seed),
+            #[cfg(feature = "torch")]
+            Suite::Networks => networks::make(&folder, seed),
+            Suite::Rows => rows::make(&folder, seed),
+        },
+        Verb::Measure(Place { suite, folder, seed }) => {
+            let mut sheet = Sheet::new(&folder);
+            match suite {
+                Suite::Decode => decode::measure(&folder, &mut sheet)?,
+                Suite::Crop => crop::measure(&folder, &mut sheet)?,
+                Suite::Metrics => metrics::measure(&folder, &mut sheet)?,
+                #[cfg(feature = "torch")]
+                Suite::Networks => networks::measure(&folder, seed, &mut sheet)?,
+                Suite::Rows => rows::measure(seed, &mut sheet)?,
+            }
+            sheet.print()
+        }
+    }
+}
