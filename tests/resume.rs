@@ -101,7 +101,8 @@ async fn when_every_worker_has_gone_the_run_ends_and_the_rest_stays_for_the_next
     for number in 1..=CASES {
         cohort.row(&format!("c{number},mask.nii.gz,verse,,"));
     }
-    let conf = cohort.conf("out", &FAST).await;
+    let settings = [FAST.as_slice(), &["pool.replicas=1"]].concat();
+    let conf = cohort.conf("out", &settings).await;
     let opened = AtomicUsize::new(0);
     let open = move |device: &str| match opened.fetch_add(1, Ordering::SeqCst) {
         0 => {

@@ -38,8 +38,8 @@ class Worker:
         """Returns level, input, reference and noise of each vertebra of a case."""
         import cubes
 
-        inputs = cubes.Scan(self.folder / row["mask"])
-        references = cubes.Scan(self.folder / row["reference"])
+        inputs = cubes.Scan.load(self.folder / row["mask"])
+        references = cubes.Scan.load(self.folder / row["reference"])
         for level in inputs.levels():
             cube = inputs.cube(level)
             yield {

@@ -21,19 +21,7 @@ class Cube:
 class Scan:
     """A label map and where its labels lie."""
 
-    def __init__(self, path):
-        self._set(nibabel.load(path))
-
-    @classmethod
-    def of(cls, labels, affine):
-        scan = cls.__new__(cls)
-        scan._find(labels, affine)
-        return scan
-
-    def _set(self, image):
-        self._find(np.asanyarray(image.dataobj), image.affine)
-
-    def _find(self, labels, affine):
+    def __init__(self, labels, affine):
         self.affine = affine
         self.inside, self.start = {}, {}
         # the first axis runs fastest in a file: in the order that SciPy goes by, finding takes an eighth of the time
@@ -42,6 +30,11 @@ class Scan:
                 box = box[::-1]
                 self.inside[LEVELS[label]] = labels[box] == label
                 self.start[LEVELS[label]] = [side.start for side in box]
+
+    @classmethod
+    def load(cls, path):
+        image = nibabel.load(path)
+        return cls(np.asanyarray(image.dataobj), image.affine)
 
     def levels(self):
         return list(self.inside)

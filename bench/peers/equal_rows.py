@@ -25,8 +25,10 @@ def rows(folder):
     found = {}
     for path in folder.rglob("*.parquet"):
         # by itself: folders such as run=… would become columns
-        for row in pyarrow.parquet.ParquetFile(path).read().to_pylist():
-            found[tuple(row[key] for key in KEYS)] = row
+        file = pyarrow.parquet.ParquetFile(path)
+        if set(KEYS) <= set(file.schema_arrow.names):
+            for row in file.read().to_pylist():
+                found[tuple(row[key] for key in KEYS)] = row
     return found
 
 

@@ -2,11 +2,10 @@
 
 import numpy as np
 import surface_distance
-import torch
 from medpy.metric import binary
-from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
 from sklearn import metrics
 
+import measures
 import timing
 
 SIDE = 128
@@ -20,12 +19,12 @@ def measure(folder, seed, sheet):
 
     for name, by, work in [
         ("overlap_sklearn", "scikit-learn", lambda: by_sklearn(prediction, reference)),
-        ("overlap_numpy", "NumPy", lambda: by_numpy(prediction, reference)),
+        ("overlap_numpy", "NumPy", lambda: measures.by_numpy(prediction, reference)),
         ("assd_medpy", "MedPy", lambda: {"assd_mm": binary.assd(prediction, reference, [1, 1, 1])}),
-        ("assd_monai", "MONAI", lambda: {"assd_mm": by_monai(prediction, reference, assd)}),
-        ("hd95_monai", "MONAI", lambda: {"hd95_mm": by_monai(prediction, reference, hd95)}),
+        ("assd_monai", "MONAI", lambda: {"assd_mm": measures.by_monai(prediction, reference, measures.assd)}),
+        ("hd95_monai", "MONAI", lambda: {"hd95_mm": measures.by_monai(prediction, reference, measures.hd95)}),
         ("hd95_surface_distance", "surface-distance", lambda: {"hd95_mm": by_surface(prediction, reference)}),
-        ("all_python", "NumPy and MONAI", lambda: all_of_them(prediction, reference)),
+        ("all_python", "NumPy and MONAI", lambda: measures.all_of_them(prediction, reference)),
     ]:
         for metric, value in sheet.measure(name, by, work).items():
             sheet.number(metric, value)
@@ -47,58 +46,12 @@ def by_sklearn(prediction, reference):
     }
 
 
-def by_numpy(prediction, reference):
-    """What a careful user writes: four counts, and the rest from them."""
-    found, truth = prediction.view(bool), reference.view(bool)
-    tp = int(np.count_nonzero(found & truth))
-    fp = int(np.count_nonzero(found)) - tp
-    fn = int(np.count_nonzero(truth)) - tp
-    tn = found.size - tp - fp - fn
-    table = np.float64([[tp, fp], [fn, tn]]) / found.size
-    rows, columns = table.sum(axis=1), table.sum(axis=0)
-    expected = np.outer(rows, columns)
-    information = (table * np.log(table / expected)).sum()
-    entropies = [-(share * np.log(share)).sum() for share in (rows, columns)]
-    chance = expected.trace()
-    return {
-        "dsc": 2 * tp / (2 * tp + fp + fn),
-        "jaccard": tp / (tp + fp + fn),
-        "sen": tp / (tp + fn),
-        "spec": tn / (tn + fp),
-        "ppv": tp / (tp + fp),
-        "npv": tn / (tn + fn),
-        "nmi": information / np.mean(entropies),
-        "ck": (table.trace() - chance) / (1 - chance),
-        "vs": 1 - abs(fn - fp) / (2 * tp + fp + fn),
-    }
-
-
-def by_monai(prediction, reference, metric):
-    pair = (torch.from_numpy(mask)[None, None] for mask in (prediction, reference))
-    return float(metric(*pair))
-
-
-def hd95(found, truth):
-    return compute_hausdorff_distance(found, truth, include_background=True, percentile=95)
-
-
-def assd(found, truth):
-    return compute_average_surface_distance(found, truth, include_background=True, symmetric=True)
-
-
 def by_surface(prediction, reference):
     """Distances between surface elements, not voxels: another definition."""
     found = surface_distance.compute_surface_distances(
         reference.view(bool), prediction.view(bool), (1.0, 1.0, 1.0)
     )
     return surface_distance.compute_robust_hausdorff(found, 95)
-
-
-def all_of_them(prediction, reference):
-    return by_numpy(prediction, reference) | {
-        "hd95_mm": by_monai(prediction, reference, hd95),
-        "assd_mm": by_monai(prediction, reference, assd),
-    }
 
 
 timing.main(timing.nothing_to_make, measure)

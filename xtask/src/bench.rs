@@ -6,19 +6,23 @@
 
 mod beside;
 mod cohort;
+mod family;
 mod index;
 mod kills;
 mod machine;
 mod micro;
 mod peers;
+mod scale;
 mod sheet;
 mod slices;
 mod soak;
 mod store;
 mod watch;
+mod whole;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -159,22 +163,28 @@ impl Setting {
         })
     }
 
-    /// Starts a run of the cohort's first `cases` cases, under an id that is also its output's name.
+    /// Starts a run of small cases, see [`Setting::command`].
     fn start(&self, cohort: &Cohort, cases: usize, id: &str, settings: &[&str]) -> Result<Process> {
+        let settings: Vec<&str> = SMALL.iter().chain(settings).copied().collect();
+        let mut command = self.command(cohort, cases, id, &settings)?;
+        Process::start(self.store.lend(&mut command))
+    }
+
+    /// Returns a run of the cohort's first `cases` cases, under an id that is also its output's name.
+    fn command(&self, cohort: &Cohort, cases: usize, id: &str, settings: &[&str]) -> Result<Command> {
         let mut own = vec![
             format!("run.id={id}"),
             format!("run.seed={}", self.desk.seed),
             format!("run.manifest={}", self.store.url(&cohort.manifest(cases))),
             format!("run.output={}", self.store.url(id)),
         ];
-        own.extend(SMALL.iter().chain(settings).map(|setting| (*setting).to_owned()));
+        own.extend(settings.iter().map(|setting| (*setting).to_owned()));
         // with a line of the log for each case that is done
         let mut arguments = vec!["run", "-v"];
         for setting in &own {
             arguments.extend(["--set", setting]);
         }
-        let mut command = self.binary.mortal_verb(&arguments)?;
-        Process::start(self.store.lend(&mut command))
+        self.binary.mortal_verb(&arguments)
     }
 
     /// Writes the numbers of runs of small cases.

@@ -4,27 +4,57 @@ use std::collections::HashMap;
 use std::fs;
 use std::time::Duration;
 
-/// What a process and its descendants use.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Usage {
-    /// Memory, what several share counted once: proportional set sizes (proc(5), `smaps_rollup`).
+use super::watch::Usage;
+
+/// A process and its descendants, looked at again and again.
+#[derive(Debug)]
+pub struct Family {
+    root: u32,
+    /// Memory at the last look, what several share counted once: proportional set sizes (proc(5), `smaps_rollup`).
     pub memory_bytes: u64,
-    /// Processes.
+    /// The most of it.
+    pub peak_memory_bytes: u64,
+    /// The most processes at once.
     pub processes: usize,
+    /// Processor time of each as it was last seen.
+    cpu: HashMap<u32, Duration>,
 }
 
-/// Looks at a process and its descendants.
-pub fn usage(root: u32) -> Usage {
-    let mut usage = Usage::default();
-    for pid in family(root) {
-        // it may have ended since
-        let Ok(text) = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) else {
-            continue;
-        };
-        usage.processes += 1;
-        usage.memory_bytes += proportional_bytes(&text).unwrap_or_default();
+impl Family {
+    /// Returns the family of a process, not looked at yet.
+    pub fn of(root: u32) -> Self {
+        Self {
+            root,
+            memory_bytes: 0,
+            peak_memory_bytes: 0,
+            processes: 0,
+            cpu: HashMap::new(),
+        }
     }
-    usage
+
+    /// Looks at all that are there.
+    pub fn look(&mut self) {
+        let (mut memory_bytes, mut processes) = (0, 0);
+        for pid in family(self.root) {
+            if let Some(usage) = Usage::of(pid) {
+                self.cpu.insert(pid, usage.cpu);
+            }
+            // it may have ended since
+            let Ok(text) = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) else {
+                continue;
+            };
+            processes += 1;
+            memory_bytes += proportional_bytes(&text).unwrap_or_default();
+        }
+        self.memory_bytes = memory_bytes;
+        self.peak_memory_bytes = self.peak_memory_bytes.max(memory_bytes);
+        self.processes = self.processes.max(processes);
+    }
+
+    /// Returns the processor time of all of them, but for what one used after it was last seen.
+    pub fn cpu(&self) -> Duration {
+        self.cpu.values().sum()
+    }
 }
 
 /// Returns a process and its descendants, by who started whom.
@@ -74,10 +104,10 @@ mod tests {
             .stdout(Stdio::null())
             .spawn()
             .expect("a shell");
-        let mut usage = Usage::default();
+        let mut ours = Family::of(std::process::id());
         for _ in 0..200 {
-            usage = super::usage(std::process::id());
-            if usage.processes >= 3 {
+            ours.look();
+            if ours.processes >= 3 {
                 break;
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -87,7 +117,7 @@ mod tests {
             let _ = Command::new("kill").arg(member.to_string()).status();
         }
         child.wait().expect("it ends");
-        assert!(usage.processes >= 3 && usage.memory_bytes > 1 << 20, "{usage:?}");
+        assert!(ours.processes >= 3 && ours.peak_memory_bytes > 1 << 20, "{ours:?}");
         assert_eq!(members.len(), 2, "the shell and what it started");
     }
 
