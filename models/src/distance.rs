@@ -6,7 +6,11 @@
 //! envelope of parabolas; along the first one a search outwards, because only the few voxels of a surface are
 //! asked about.
 
+mod search;
+
 use ndarray::{Array3, ArrayViewMut1, Axis, Zip};
+
+pub use search::distances_mm;
 
 /// Returns each voxel's signed distance, in mm, to the border of the mask *within its own plane* (of one first index):
 /// negative inside. A flat mask is a stack of one plane.
@@ -43,11 +47,16 @@ pub struct Nearest {
 impl Nearest {
     /// Prepares for distances to these features. Linear in the number of voxels.
     pub fn to(features: &Array3<bool>, spacing_mm: [f64; 3]) -> Self {
-        let mut squared = features.map(|is_feature| if *is_feature { 0.0 } else { f64::INFINITY });
+        let squared = features.map(|is_feature| if *is_feature { 0.0 } else { f64::INFINITY });
+        Self::of(squared, spacing_mm)
+    }
+
+    /// Prepares where features are 0 and everything else is infinite.
+    fn of(mut squared: Array3<f64>, spacing_mm: [f64; 3]) -> Self {
         for mut row in squared.lanes_mut(Axis(2)) {
             sweep(&mut row, spacing_mm[2]);
         }
-        let mut envelope = Envelope::for_lines_of(features.len_of(Axis(1)), spacing_mm[1]);
+        let mut envelope = Envelope::for_lines_of(squared.len_of(Axis(1)), spacing_mm[1]);
         for mut line in squared.lanes_mut(Axis(1)) {
             envelope.replace(&mut line);
         }

@@ -5,6 +5,8 @@
 //! objects", IEEE Trans. Med. Imaging 9 (1990), 32–42; with Euclidean distances in place of their city blocks: Herman,
 //! Zheng and Bucholtz, "Shape-based interpolation", IEEE Comput. Graph. Appl. 12 (1992), 69–79.
 
+use std::ops::Range;
+
 use ndarray::{Array3, Axis};
 use schemas::{Affine, Patch, Reconstruction, Slices};
 
@@ -61,19 +63,25 @@ pub fn interpolate(patch: &Patch) -> Result<Array3<u8>, ModelError> {
     let Some(stack) = Stack::of(patch, slices, pixel_mm)? else {
         return Ok(patch.mask.clone());
     };
-    Ok(Array3::from_shape_fn(patch.mask.raw_dim(), |(i, j, k)| {
-        let index = [i, j, k].map(|voxel| voxel as f64);
-        match stack.distance_mm(index) {
-            Some(distance_mm) => u8::from(distance_mm < -TIE_MM),
-            None => u8::from(patch.mask[[i, j, k]] != 0),
+    let mut made = patch.mask.clone();
+    let within = stack.voxels_within(&patch.mask);
+    let first = [0, 1, 2].map(|axis| within[axis].start);
+    let mut voxels = made.slice_each_axis_mut(|axis| within[axis.axis.index()].clone().into());
+    for ((i, j, k), voxel) in voxels.indexed_iter_mut() {
+        let index = [first[0] + i, first[1] + j, first[2] + k].map(|index| index as f64);
+        if let Some(distance_mm) = stack.distance_mm(index) {
+            *voxel = u8::from(distance_mm < -TIE_MM);
         }
-    }))
+    }
+    Ok(made)
 }
 
 /// The slices of a patch, as far as they hold the label, with one pixel to spare around it.
 struct Stack {
     /// Patch's voxel index → slice, row and column of the stack.
     from_patch: Affine,
+    /// The way back.
+    to_patch: Affine,
     /// Signed distance to the outline within each slice, the spacing of the slices at most.
     distance_mm: Array3<f64>,
     /// Whether a slice holds the label at all.
@@ -120,12 +128,35 @@ impl Stack {
         let distance_mm = signed_within_planes_mm(&drawn, [pixel_mm; 2]);
         Ok(Some(Self {
             from_patch: back.after(&from_patch),
+            to_patch,
             distance_mm: distance_mm.mapv_into(|distance_mm| distance_mm.clamp(-most_mm, most_mm)),
             holds: drawn
                 .axis_iter(Axis(0))
                 .map(|slice| slice.iter().any(|is_drawn| *is_drawn))
                 .collect(),
         }))
+    }
+
+    /// Returns the patch's voxels that may lie in the stack. Everything that is set does, with a pixel to spare, so that
+    /// nothing changes elsewhere.
+    fn voxels_within(&self, mask: &Array3<u8>) -> [Range<usize>; 3] {
+        let ends: [usize; 3] = self.distance_mm.dim().into();
+        let mut low = [f64::INFINITY; 3];
+        let mut high = [f64::NEG_INFINITY; 3];
+        for corner in 0..8 {
+            let corner = [0, 1, 2].map(|axis| ((corner >> axis) & 1) as f64 * (ends[axis] - 1) as f64);
+            for (axis, index) in self.to_patch.apply(corner).into_iter().enumerate() {
+                low[axis] = low[axis].min(index);
+                high[axis] = high[axis].max(index);
+            }
+        }
+        let shape: [usize; 3] = mask.dim().into();
+        [0, 1, 2].map(|axis| {
+            // `as` saturates: what lies below the patch begins with its first voxel
+            let end = ((high[axis] + ROUNDING).floor() + 1.0) as usize;
+            let end = end.min(shape[axis]);
+            ((low[axis] - ROUNDING).ceil() as usize).min(end)..end
+        })
     }
 
     /// Returns the interpolated distance at a voxel of the patch, or `None` where not both slices next to it hold the

@@ -124,7 +124,12 @@ impl Patch {
 
     /// Returns the number of voxels set.
     pub fn voxels(&self) -> usize {
-        self.mask.iter().filter(|value| **value != 0).count()
+        let set = |voxels: &[u8]| voxels.iter().map(|voxel| u8::from(*voxel != 0)).sum::<u8>();
+        match self.mask.as_slice_memory_order() {
+            // so few that their number is a byte: many are counted at a time
+            Some(voxels) => voxels.chunks(255).map(|voxels| usize::from(set(voxels))).sum(),
+            None => self.mask.iter().filter(|value| **value != 0).count(),
+        }
     }
 
     /// Returns the volume set, in mm³.

@@ -59,6 +59,14 @@ impl Affine {
         [column(0), column(1), column(2)]
     }
 
+    /// Returns the axis of the result that changes most along an axis of the argument.
+    pub fn runs_most_along(&self, axis: usize) -> usize {
+        let change = |row: &usize| self.0[*row][axis].abs();
+        (0..3)
+            .max_by(|one, other| change(one).total_cmp(&change(other)))
+            .unwrap_or(axis)
+    }
+
     /// Returns whether every entry is a finite number.
     pub fn is_finite(&self) -> bool {
         self.0.iter().flatten().all(|value| value.is_finite())

@@ -10,6 +10,7 @@ mod pieces;
 
 use std::collections::BTreeMap;
 
+use ndarray::Zip;
 use rayon::prelude::*;
 use schemas::payload::{CroppedVertebra, Labelled};
 use schemas::vertebra::Flags;
@@ -209,12 +210,10 @@ fn cut_vertebra(
             flags.insert(Flag::ReferenceLeavesCube);
         }
         let reference = source.cut(found, &cube);
-        let meets = reference
-            .mask
-            .iter()
-            .zip(&patch.mask)
-            .any(|(one, other)| *one != 0 && *other != 0);
-        if !meets {
+        let both = Zip::from(&reference.mask)
+            .and(&patch.mask)
+            .fold(0, |any, one, other| any | (one & other));
+        if both == 0 {
             flags.insert(Flag::ReferenceElsewhere);
         }
         (reference.voxels() > 0).then_some(reference)

@@ -130,7 +130,7 @@ fn measure(vertebra: ReconstructedVertebra, conf: &EvaluateConf) -> EvaluatedVer
     let cropped = &vertebra.cropped;
     let mut flags = cropped.flags.clone();
     let reconstruction = vertebra.reconstruction.as_ref().ok();
-    if reconstruction.is_some_and(|made| made.mask.iter().all(|value| *value == 0)) {
+    if reconstruction.is_some_and(|made| made.mask.fold(0, |any, value| any | value) == 0) {
         flags.insert(Flag::ReconstructionEmpty);
     }
     let in_place = cropped

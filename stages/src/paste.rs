@@ -1,11 +1,11 @@
 //! Puts reconstructions back onto the scan's grid, as one label map under the scan's own label numbers.
 
-use ndarray::{Array3, ArrayView3, ShapeBuilder as _};
+use ndarray::{Array3, ArrayView3, ShapeBuilder as _, Zip};
 use rayon::prelude::*;
 use schemas::volume::Grid;
 use schemas::{Affine, LabelMap};
 
-use crate::crop::linear::{CUT, linear};
+use crate::crop::linear::{CUT, Rows, Surroundings, linear};
 
 /// Returns the label map of the pieces `(label, mask, affine of the mask)` on the scan's grid.
 ///
@@ -27,19 +27,17 @@ pub fn paste(grid: &Grid, pieces: &[(u16, &Array3<u8>, &Affine)]) -> LabelMap {
     labels
         .par_chunks_mut((size_i * size_j).max(1))
         .enumerate()
-        .for_each(|(k, plane)| {
-            let mut shares = vec![0.0_f64; plane.len()];
-            for piece in pieces.iter().filter(|piece| piece.reach[2].contains(&k)) {
-                for j in piece.reach[1].clone() {
-                    for i in piece.reach[0].clone() {
-                        let share = piece.share([i, j, k]);
-                        let voxel = j * size_i + i;
-                        if share >= CUT && share > shares[voxel] {
-                            shares[voxel] = share;
-                            plane[voxel] = piece.label;
-                        }
-                    }
-                }
+        .for_each_init(Vec::new, |shares, (k, plane)| {
+            let mut reaching = pieces
+                .iter()
+                .filter(|piece| piece.reach[2].contains(&k))
+                .peekable();
+            if reaching.peek().is_some() {
+                shares.clear();
+                shares.resize(plane.len(), 0.0);
+            }
+            for piece in reaching {
+                piece.paste(k, plane, shares, size_i);
             }
         });
     let data = Array3::from_shape_vec((size_i, size_j, size_k).f(), labels).expect("one label a voxel");
@@ -53,6 +51,8 @@ pub fn paste(grid: &Grid, pieces: &[(u16, &Array3<u8>, &Affine)]) -> LabelMap {
 struct Piece<'a> {
     label: u16,
     mask: ArrayView3<'a, u8>,
+    /// The mask made ready for many points, where it is not too large for that.
+    ready: Option<Surroundings>,
     /// Scan voxel → mask voxel.
     to_mask: Affine,
     /// Scan voxels that the mask may reach.
@@ -87,33 +87,67 @@ impl<'a> Piece<'a> {
         }
         // `as` saturates: what lies off the grid gives an empty range
         let reach = [0, 1, 2].map(|axis| {
-            let end = (high[axis].floor() + 1.0) as usize;
-            low[axis].ceil() as usize..end.min(grid.shape[axis])
+            let end = ((high[axis].floor() + 1.0) as usize).min(grid.shape[axis]);
+            (low[axis].ceil() as usize).min(end)..end
         });
+        let ready = Surroundings::of(&mask.view(), [min, max], to_mask.runs_most_along(0), is_set);
         Some(Self {
             label,
             mask: mask.view(),
+            ready,
             to_mask,
             reach,
         })
     }
 
-    fn share(&self, voxel: [usize; 3]) -> f64 {
-        let index = self.to_mask.apply(voxel.map(|index| index as f64));
-        linear(&self.mask, index, |value| value != 0)
+    /// Puts the label wherever the mask's share is the largest so far.
+    fn paste(&self, k: usize, plane: &mut [u16], shares: &mut [f64], size_i: usize) {
+        let [along_i, along_j, _] = &self.reach;
+        let mut rows = self
+            .ready
+            .as_ref()
+            .map(|ready| Rows::new(ready, &self.to_mask, 0, along_i.clone()));
+        for j in along_j.clone() {
+            let start = j * size_i + along_i.start;
+            let mut claim = |position: usize, share: f64| {
+                let voxel = start + position;
+                if share >= CUT && share > shares[voxel] {
+                    shares[voxel] = share;
+                    plane[voxel] = self.label;
+                }
+            };
+            match &mut rows {
+                Some(rows) => rows.each([along_i.start, j, k], |position, _, share| {
+                    claim(position, share());
+                }),
+                None => along_i.clone().enumerate().for_each(|(position, i)| {
+                    let index = self.to_mask.apply([i, j, k].map(|index| index as f64));
+                    claim(position, linear(&self.mask, index, is_set));
+                }),
+            }
+        }
     }
+}
+
+fn is_set(voxel: u8) -> bool {
+    voxel != 0
 }
 
 /// Returns the first and the last index of the set voxels along each axis.
 fn bounding_box(mask: ArrayView3<'_, u8>) -> Option<([usize; 3], [usize; 3])> {
     let mut min = [usize::MAX; 3];
     let mut max = [0; 3];
-    for ((i, j, k), _) in mask.indexed_iter().filter(|(_, value)| **value != 0) {
-        for (axis, index) in [i, j, k].into_iter().enumerate() {
-            min[axis] = min[axis].min(index);
-            max[axis] = max[axis].max(index);
+    Zip::indexed(mask.rows()).for_each(|(i, j), row| {
+        if row.fold(0, |any, voxel| any | voxel) == 0 {
+            return;
         }
-    }
+        let first = row.iter().position(|voxel| is_set(*voxel)).unwrap_or(0);
+        let last = row.iter().rposition(|voxel| is_set(*voxel)).unwrap_or(0);
+        for (axis, [low, high]) in [[i, i], [j, j], [first, last]].into_iter().enumerate() {
+            min[axis] = min[axis].min(low);
+            max[axis] = max[axis].max(high);
+        }
+    });
     (min[0] <= max[0]).then_some((min, max))
 }
 
@@ -126,7 +160,7 @@ mod tests {
 
     use super::*;
     use crate::crop::testing::{
-        Turned, case, dice, in_vertebra, label_map, labelled, painted, shared, turned,
+        Numbers, Turned, case, dice, in_vertebra, label_map, labelled, painted, shared, turned,
     };
     use crate::crop::{CropConf, crop};
 
@@ -137,6 +171,69 @@ mod tests {
             .map(|vertebra| (vertebra.label, &vertebra.input.mask, &vertebra.input.affine))
             .collect();
         paste(&cropped.grid, &pieces)
+    }
+
+    /// The same without anything made ready: voxel by voxel, piece by piece.
+    fn pasted_slowly(grid: &Grid, pieces: &[(u16, &Array3<u8>, &Affine)]) -> Array3<u16> {
+        let [size_i, size_j, size_k] = grid.shape;
+        Array3::from_shape_fn((size_i, size_j, size_k), |(i, j, k)| {
+            let (mut largest, mut label) = (0.0, 0);
+            for (piece, mask, affine) in pieces {
+                let to_mask = affine.inverse().expect("regular").after(&grid.affine);
+                let index = to_mask.apply([i, j, k].map(|index| index as f64));
+                let share = linear(&mask.view(), index, is_set);
+                if share >= CUT && share > largest {
+                    (largest, label) = (share, *piece);
+                }
+            }
+            label
+        })
+    }
+
+    #[test]
+    fn what_is_pasted_in_rows_is_to_the_voxel_what_each_voxel_by_itself_gives() {
+        let mut numbers = Numbers(23);
+        let mut number = |low: f64, high: f64| low + numbers.next() * (high - low);
+        for round in 0..12 {
+            let axes = [[1, 2, 3], [-2, -3, 1], [3, -1, -2]][round % 3];
+            let degrees = if round % 2 == 0 {
+                [0.0; 3]
+            } else {
+                [0, 1, 2].map(|_| number(-20.0, 20.0))
+            };
+            let spacing_mm = if round < 4 {
+                [1.0, 2.0, 1.0]
+            } else {
+                [0, 1, 2].map(|_| number(0.7, 4.0))
+            };
+            let shape = spacing_mm.map(|spacing: f64| (50.0 / spacing) as usize);
+            let affine = turned((shape, spacing_mm, axes, degrees), [5.0, -3.0, 100.0]);
+            let pieces: Vec<(Array3<u8>, Affine)> = (0..3)
+                .map(|_| {
+                    let centre: [f64; 3] = [0, 1, 2].map(|_| number(8.0, 22.0));
+                    let mask = Array3::from_shape_fn((30, 30, 30), |(r, a, s)| {
+                        let aside = [r, a, s]
+                            .into_iter()
+                            .zip(centre)
+                            .map(|(index, centre)| (index as f64 - centre).powi(2));
+                        u8::from(aside.sum::<f64>() < 90.0)
+                    });
+                    let origin = [number(-20.0, 5.0).round(), number(-25.0, 0.0), 85.0];
+                    (mask, Affine::axis_aligned([1.0; 3], origin))
+                })
+                .collect();
+            let grid = Grid { shape, affine };
+            let pieces: Vec<_> = (7..)
+                .zip(&pieces)
+                .map(|(label, (mask, affine))| (label, mask, affine))
+                .collect();
+            let found = paste(&grid, &pieces).data;
+            assert!(
+                found == pasted_slowly(&grid, &pieces),
+                "{spacing_mm:?} {axes:?} {degrees:?}"
+            );
+            assert!(found.iter().any(|label| *label == 7) && found.iter().any(|label| *label == 9));
+        }
     }
 
     fn dice_of(label: u16, one: &LabelMap, other: &LabelMap) -> f64 {

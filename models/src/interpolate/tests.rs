@@ -80,6 +80,29 @@ fn solids_in_thick_slices_come_nearer_to_their_closed_form() {
 }
 
 #[test]
+fn outside_of_the_stack_nothing_would_change() {
+    let turned = Slices {
+        normal: [0.96, 0.28, 0.0],
+        ..sagittal(4.0)
+    };
+    for slices in [sagittal(4.0), sagittal(3.3), turned] {
+        for shape in [ellipsoid as Solid, sphere, cone] {
+            let patch = sliced(grid(), slices, shape);
+            let stack = Stack::of(&patch, &slices, 1.0)
+                .expect("a geometry")
+                .expect("a label");
+            let expected = Array3::from_shape_fn(patch.mask.raw_dim(), |(i, j, k)| {
+                match stack.distance_mm([i, j, k].map(|voxel| voxel as f64)) {
+                    Some(distance_mm) => u8::from(distance_mm < -TIE_MM),
+                    None => patch.mask[[i, j, k]],
+                }
+            });
+            assert!(restored(&patch) == expected);
+        }
+    }
+}
+
+#[test]
 fn at_its_centre_plane_a_slice_stays_as_it_was_drawn() {
     let slices = Slices {
         point_mm: [0.0; 3],

@@ -10,7 +10,7 @@ use ndarray::Array3;
 use schemas::{Affine, LabelMap};
 
 use super::extent::{Bounds, Extent};
-use super::linear::{CUT, linear};
+use super::linear::{CUT, Rows, Surroundings, linear};
 
 /// A cube of voxels in world axes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -75,16 +75,29 @@ impl Cube {
     pub fn cut(&self, map: &LabelMap, to_index: &Affine, label: u16, extent: &Extent) -> Array3<u8> {
         let mut mask = Array3::zeros((self.size, self.size, self.size));
         let voxels = map.view();
+        let is_label = |value| value == label;
         let index_of = to_index.after(&self.affine());
-        let [right, anterior, superior] = self.voxels_within(&extent.support_mm(&map.affine));
-        for r in right {
+        let within @ [right, anterior, superior] = &self.voxels_within(&extent.support_mm(&map.affine));
+
+        // as the map lies in memory: there are more voxels to take from it than to look up
+        let Some(ready) = Surroundings::of(&voxels, extent.index_box(), 0, is_label) else {
+            let mut mask_within = mask.slice_each_axis_mut(|axis| within[axis.axis.index()].clone().into());
+            for ((r, a, s), voxel) in mask_within.indexed_iter_mut() {
+                let voxel_of_cube = [right.start + r, anterior.start + a, superior.start + s];
+                let index = index_of.apply(voxel_of_cube.map(|index| index as f64));
+                *voxel = u8::from(linear(&voxels, index, is_label) >= CUT);
+            }
+            return mask;
+        };
+        let mut rows = Rows::new(&ready, &index_of, 2, superior.clone());
+        let mask_rows = mask.as_slice_mut().expect("made in its standard order");
+        for r in right.clone() {
             for a in anterior.clone() {
-                for s in superior.clone() {
-                    let index = index_of.apply([r, a, s].map(|voxel| voxel as f64));
-                    if linear(&voxels, index, |value| value == label) >= CUT {
-                        mask[[r, a, s]] = 1;
-                    }
-                }
+                let start = (r * self.size + a) * self.size + superior.start;
+                let row = &mut mask_rows[start..][..superior.len()];
+                rows.each([r, a, superior.start], |position, all, share| {
+                    row[position] = u8::from(all || share() >= CUT);
+                });
             }
         }
         mask
@@ -96,8 +109,73 @@ impl Cube {
             let voxel = |world: f64| (world - self.origin_mm[axis]) / self.spacing_mm;
             // `as` saturates: a box off the cube gives an empty range
             let first = voxel(bounds.min[axis]).ceil() as usize;
-            let end = (voxel(bounds.max[axis]).floor() + 1.0) as usize;
-            first..end.min(self.size)
+            let end = ((voxel(bounds.max[axis]).floor() + 1.0) as usize).min(self.size);
+            first.min(end)..end
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::ShapeBuilder as _;
+
+    use super::super::extent::survey;
+    use super::super::testing::{Numbers, Turned, in_vertebra, painted, turned};
+    use super::*;
+
+    #[test]
+    fn a_cut_is_to_the_voxel_what_looking_up_each_voxel_by_itself_gives() {
+        let mut numbers = Numbers(3);
+        let mut set = 0;
+        for round in 0..60 {
+            let mut number = |low: f64, high: f64| low + numbers.next() * (high - low);
+            let axes = [[1, 2, 3], [-2, -3, 1], [3, -1, -2], [-1, -2, 3], [2, 1, -3]][round % 5];
+            // whole millimetres, where points fall on voxels and on their faces; and any
+            let spacing_mm = match round % 3 {
+                0 => [1.0, 1.0, [1.0, 2.0, 3.0][round / 3 % 3]],
+                _ => [0, 1, 2].map(|_| number(0.6, 4.0)),
+            };
+            // not at all, about one axis, about all
+            let degrees = [
+                [0.0; 3],
+                [number(-40.0, 40.0), 0.0, 0.0],
+                [0, 1, 2].map(|_| number(-30.0, 30.0)),
+            ][round % 4 % 3];
+            let shape = spacing_mm.map(|spacing: f64| (70.0 / spacing) as usize);
+            let grid: Turned = (shape, spacing_mm, axes, degrees);
+            let middle_mm = [number(-9.0, 9.0).round(), number(-9.0, 9.0), 400.0];
+            let affine = turned(grid, middle_mm);
+            let map = painted(shape, affine, |point| {
+                let label = in_vertebra([0, 1, 2].map(|axis| point[axis] - middle_mm[axis]));
+                u16::from(label) * (7 + u16::from(point[0] > middle_mm[0] + 20.0))
+            });
+            let extent = survey(&map, [7].into_iter()).remove(&7).expect("a label");
+            let to_index = affine.inverse().expect("regular");
+            let size = [64, 40, 90][round % 3];
+            let cube = Cube::around(&extent.edges_mm(&affine), size, [1.0, 1.3][round % 2]);
+            let found = cube.cut(&map, &to_index, 7, &extent);
+            let index_of = to_index.after(&cube.affine());
+            for ((r, a, s), found) in found.indexed_iter() {
+                let index = index_of.apply([r, a, s].map(|voxel| voxel as f64));
+                let expected = linear(&map.view(), index, |value| value == 7) >= CUT;
+                assert_eq!(*found, u8::from(expected), "{grid:?} {:?}", [r, a, s]);
+                set += usize::from(*found);
+            }
+        }
+        assert!(set > 1_000_000, "{set}");
+    }
+
+    #[test]
+    fn a_box_too_large_to_be_made_ready_is_cut_all_the_same() {
+        // a block of 13 mm, in voxels of a twentieth of one
+        let affine = Affine::axis_aligned([0.05; 3], [0.0; 3]);
+        let data = Array3::from_elem((260, 260, 260).f(), 7);
+        let map = LabelMap { data, affine };
+        let extent = survey(&map, [7].into_iter()).remove(&7).expect("a label");
+        assert!(Surroundings::of(&map.view(), extent.index_box(), 0, |value| value == 7).is_none());
+        let cube = Cube::around(&extent.edges_mm(&affine), 16, 1.0);
+        let cut = cube.cut(&map, &affine.inverse().expect("regular"), 7, &extent);
+        let set = cut.map(|voxel| usize::from(*voxel)).sum();
+        assert_eq!(set, 13 * 13 * 13);
     }
 }

@@ -1,38 +1,140 @@
 //! Whether a mask hangs together.
 
-use ndarray::{Array3, ArrayView3};
+use std::ops::Range;
+
+use ndarray::{ArrayView1, ArrayView3};
 
 /// Returns whether the mask falls into more than one 26-connected piece.
+///
+/// Runs of set voxels along the last axis are joined where they touch, row by row; each joining makes two pieces one.
 pub fn is_in_pieces(mask: ArrayView3<'_, u8>) -> bool {
-    let (size_i, size_j, size_k) = mask.dim();
-    let mut left: Array3<bool> = mask.map(|value| *value != 0);
-    let mut unseen = left.iter().filter(|set| **set).count();
-    let Some((seed, _)) = left.indexed_iter().find(|(_, set)| **set) else {
-        return false;
-    };
-    // flood fill of the first piece: whatever it does not reach is another one
-    let mut open = vec![seed];
-    left[seed] = false;
-    unseen -= 1;
-    while let Some((i, j, k)) = open.pop() {
-        for i in i.saturating_sub(1)..(i + 2).min(size_i) {
-            for j in j.saturating_sub(1)..(j + 2).min(size_j) {
-                for k in k.saturating_sub(1)..(k + 2).min(size_k) {
-                    if left[[i, j, k]] {
-                        left[[i, j, k]] = false;
-                        unseen -= 1;
-                        open.push((i, j, k));
+    let (_, size_j, _) = mask.dim();
+    let mut runs = Runs::default();
+    // the runs of each row so far
+    let mut rows: Vec<Range<usize>> = Vec::new();
+    for (i, plane) in mask.outer_iter().enumerate() {
+        for (j, row) in plane.outer_iter().enumerate() {
+            let here = runs.add(row);
+            let before = (j > 0).then(|| i * size_j + j - 1);
+            let above =
+                (j.saturating_sub(1)..(j + 2).min(size_j)).map(|j| (i * size_j + j).checked_sub(size_j));
+            for row in above.flatten().chain(before) {
+                runs.join(here.clone(), rows[row].clone());
+            }
+            rows.push(here);
+        }
+    }
+    runs.pieces > 1
+}
+
+/// Runs of set voxels, and which of them hang together.
+#[derive(Default)]
+struct Runs {
+    /// First and last voxel of each.
+    ends: Vec<(usize, usize)>,
+    /// Another run of the same piece, or the run itself: all ways end at one of them.
+    same_as: Vec<usize>,
+    pieces: usize,
+}
+
+impl Runs {
+    /// Adds the runs of a row, each a piece of its own as yet.
+    fn add(&mut self, row: ArrayView1<'_, u8>) -> Range<usize> {
+        let start = self.ends.len();
+        if row.iter().fold(0, |all, voxel| all | voxel) != 0 {
+            let mut first = None;
+            for (position, voxel) in row.iter().enumerate() {
+                match first {
+                    None if *voxel != 0 => first = Some(position),
+                    Some(begin) if *voxel == 0 => {
+                        self.ends.push((begin, position - 1));
+                        first = None;
                     }
+                    _ => {}
                 }
+            }
+            self.ends.extend(first.map(|begin| (begin, row.len() - 1)));
+        }
+        let added = start..self.ends.len();
+        self.same_as.extend(added.clone());
+        self.pieces += added.len();
+        added
+    }
+
+    /// Makes one piece of those runs of two neighbouring rows that share a face, an edge or a corner.
+    fn join(&mut self, mut one: Range<usize>, mut other: Range<usize>) {
+        while let (Some(a), Some(b)) = (one.clone().next(), other.clone().next()) {
+            let ((a_first, a_last), (b_first, b_last)) = (self.ends[a], self.ends[b]);
+            if a_first <= b_last + 1 && b_first <= a_last + 1 {
+                let (a, b) = (self.root(a), self.root(b));
+                self.pieces -= usize::from(a != b);
+                self.same_as[a] = b;
+            }
+            // what ends first touches nothing further on
+            if a_last < b_last {
+                one.next();
+            } else {
+                other.next();
             }
         }
     }
-    unseen > 0
+
+    fn root(&mut self, mut run: usize) -> usize {
+        while self.same_as[run] != run {
+            // halves the way for the next time
+            self.same_as[run] = self.same_as[self.same_as[run]];
+            run = self.same_as[run];
+        }
+        run
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Array3;
+
     use super::*;
+    use crate::crop::testing::Numbers;
+
+    /// Flood fill of the first piece: whatever it does not reach is another one.
+    fn is_in_pieces_by_filling(mask: &Array3<u8>) -> bool {
+        let (size_i, size_j, size_k) = mask.dim();
+        let mut left = mask.clone();
+        let first = left
+            .indexed_iter()
+            .find(|(_, voxel)| **voxel != 0)
+            .map(|(index, _)| index);
+        let mut open: Vec<_> = first.into_iter().collect();
+        while let Some((i, j, k)) = open.pop() {
+            for i in i.saturating_sub(1)..(i + 2).min(size_i) {
+                for j in j.saturating_sub(1)..(j + 2).min(size_j) {
+                    for k in k.saturating_sub(1)..(k + 2).min(size_k) {
+                        if left[[i, j, k]] != 0 {
+                            left[[i, j, k]] = 0;
+                            open.push((i, j, k));
+                        }
+                    }
+                }
+            }
+        }
+        left.iter().any(|voxel| *voxel != 0)
+    }
+
+    #[test]
+    fn random_masks_hang_together_where_a_flood_fill_reaches_all_of_them() {
+        let mut numbers = Numbers(5);
+        let mut seen = [0; 2];
+        for round in 0..4000 {
+            let shape = [(4, 5, 6), (1, 9, 7), (6, 1, 1), (2, 2, 12)][round % 4];
+            let share = 0.08 + 0.3 * numbers.next();
+            let mask = Array3::from_shape_simple_fn(shape, || u8::from(numbers.next() < share));
+            let expected = is_in_pieces_by_filling(&mask);
+            assert_eq!(is_in_pieces(mask.view()), expected, "{mask}");
+            assert_eq!(is_in_pieces(mask.t()), expected, "{mask} turned");
+            seen[usize::from(expected)] += 1;
+        }
+        assert!(seen[0] > 500 && seen[1] > 500, "{seen:?}");
+    }
 
     #[test]
     fn voxels_that_share_a_corner_are_one_piece_and_voxels_with_a_gap_are_two() {

@@ -254,13 +254,20 @@ fn a_reference_without_the_level_elsewhere_or_too_large_is_flagged_and_costs_not
     assert_eq!(other_level.flags, Flags::from([Flag::ReferenceWithoutLevel]));
     assert_eq!(other_level.reference, None);
 
-    let far = Affine::axis_aligned(MILLIMETRES, [5000.0, 20.0, 700.0]);
-    let elsewhere = against(boxes([60; 3], far, &[(29, [10; 3], [39; 3])]));
-    assert_eq!(
-        elsewhere.flags,
-        Flags::from([Flag::ReferenceElsewhere, Flag::ReferenceLeavesCube])
-    );
-    assert_eq!(elsewhere.reference, None);
+    for far_mm in [
+        [5000.0, 20.0, 700.0],
+        [-100.0, 5000.0, 700.0],
+        [-100.0, 20.0, 5000.0],
+        [-100.0, 20.0, -5000.0],
+    ] {
+        let far = Affine::axis_aligned(MILLIMETRES, far_mm);
+        let elsewhere = against(boxes([60; 3], far, &[(29, [10; 3], [39; 3])]));
+        assert_eq!(
+            elsewhere.flags,
+            Flags::from([Flag::ReferenceElsewhere, Flag::ReferenceLeavesCube])
+        );
+        assert_eq!(elsewhere.reference, None);
+    }
 
     let beside = Affine::axis_aligned(MILLIMETRES, [-100.0 + 31.0, 20.0, 700.0]);
     let beside = against(boxes([60; 3], beside, &[(29, [10; 3], [39; 3])]));

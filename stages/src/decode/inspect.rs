@@ -108,11 +108,10 @@ pub fn inspect(
     match Format::of(&format::head(bytes)?)? {
         Format::Nifti(_) => {
             let file = nifti::read(bytes, pair, conf.max_bytes)?;
-            Ok(Inspected::Nifti(Box::new(of_nifti(
-                file,
-                source::is_gzip(bytes),
-                scheme,
-            ))))
+            let mut seen = of_nifti(file, source::is_gzip(bytes), scheme);
+            let as_mask = labels::from_nifti(bytes, pair, conf.max_bytes);
+            seen.refused_as_mask = as_mask.err().map(Refusal::from);
+            Ok(Inspected::Nifti(Box::new(seen)))
         }
         Format::Dicom => {
             let object = super::dicom_object(bytes, conf.max_bytes)?;
@@ -142,7 +141,7 @@ impl fmt::Display for Inspected {
 }
 
 fn of_nifti(file: NiftiFile, gzip: bool, scheme: Option<&LabelScheme>) -> Inspection {
-    let header = file.header.clone();
+    let header = file.header;
     let mut tally = Tally::default();
     match header.scaling {
         None => each!(&file.voxels, values => values.iter().for_each(|stored| tally.add(stored.value()))),
@@ -171,7 +170,7 @@ fn of_nifti(file: NiftiFile, gzip: bool, scheme: Option<&LabelScheme>) -> Inspec
         sum: tally.sum,
         non_finite: tally.non_finite,
         labels: tally.labels(scheme),
-        refused_as_mask: labels::of_file(file).err().map(Refusal::from),
+        refused_as_mask: None,
         shape: header.shape,
     }
 }

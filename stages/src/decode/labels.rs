@@ -5,7 +5,8 @@ use std::fmt;
 use ndarray::{Array3, ShapeBuilder as _};
 use schemas::{Fault, LabelMap, LabelTable, Level, Volume};
 
-use super::nifti::{self, NiftiFile, Voxel, Voxels, each};
+use super::nifti::{self, Header, Voxel, each_chunk, of_type};
+use super::source::Source;
 
 /// How far a *scaled* value may lie from the label it stands for. Writers that pack labels into a slope round
 /// the slope to f32 and the value to a step of it (1/255 × 255 = 1.00000006); an image's values do not all
@@ -15,66 +16,112 @@ const SCALED_TOLERANCE: f64 = 1e-3;
 /// Largest difference between entries of two affines that still count as the same grid, in mm.
 const AFFINE_TOLERANCE: f64 = 1e-3;
 
+/// Labels that are made, or passed over, together: a page of memory. Where all of them are background, memory that came
+/// zeroed stays untouched, and the operating system need not even find it.
+const PIECE: usize = 2048;
+
 /// Reads a label map from a NIfTI file; see [`nifti::read`] for the arguments.
 ///
-/// `max_bytes` bounds what is held at once: the stored voxels and the labels made of them.
+/// `max_bytes` bounds the labels that are held and, apart from that, the stored voxels that are unpacked.
 ///
 /// # Errors
-/// As [`nifti::read`]; also a volume that has not three axes, and values that are no labels.
+/// As [`nifti::read`]; also a volume that has not three axes, or a value that is no whole number
+/// (`non_integer_labels`) or none from 0 to 65535 (`label_out_of_range`); the first such value is named.
 pub(super) fn from_nifti(bytes: &[u8], pair: Option<&[u8]>, max_bytes: u64) -> Result<LabelMap, Fault> {
-    let header = nifti::Header::read(bytes)?;
-    header.shape_3d()?;
+    let header = Header::read(bytes)?;
+    let [ni, nj, nk] = header.shape_3d()?;
     let needed = header.label_map_bytes();
     if needed > max_bytes {
         let message =
             format!("expected a label map of at most {max_bytes} bytes, the header announces {needed}");
         return Err(Fault::unsuitable("too_large", message));
     }
-    of_file(nifti::read_voxels(header, bytes, pair, max_bytes)?)
-}
-
-/// Makes a label map of a file's voxels, scaling applied.
-///
-/// # Errors
-/// A volume that has not three axes, or a value that is no whole number (`non_integer_labels`) or none from 0
-/// to 65535 (`label_out_of_range`); the first such value is named.
-pub(super) fn of_file(file: NiftiFile) -> Result<LabelMap, Fault> {
-    let shape = file.header.shape_3d()?;
-    let labels = match (file.voxels, file.header.scaling) {
-        (Voxels::U16(labels), None) => labels,
-        (voxels, None) => each!(voxels, values => convert(&values, shape, Voxel::label, Voxel::value)?),
-        (voxels, Some(scaling)) => each!(voxels, values => {
-            let real = |stored| scaling.apply(Voxel::value(stored));
-            convert(&values, shape, |stored| nearly_label(real(stored)), real)?
-        }),
-    };
-    let [ni, nj, nk] = shape;
+    let mut source = nifti::open_voxels(&header, bytes, pair, max_bytes)?;
+    let labels = of_type!(header.datatype, Stored => match header.scaling {
+        None => read::<Stored>(&mut source, &header, Voxel::label, Voxel::value),
+        Some(scaling) => {
+            let real = |stored: Stored| scaling.apply(Voxel::value(stored));
+            read(&mut source, &header, remembered(|stored| nearly_label(real(stored))), real)
+        }
+    })?;
     let data = Array3::from_shape_vec((ni, nj, nk).f(), labels)
         .map_err(|error| Fault::bug("voxel_count", error.to_string()))?;
     Ok(Volume {
         data,
-        affine: file.header.affine,
+        affine: header.affine,
     })
 }
 
-fn convert<T: Voxel>(
-    values: &[T],
-    shape: [usize; 3],
-    label: impl Fn(T) -> Option<u16>,
+/// Reads voxels to the end of their stream, as labels. What the stream is broken by comes before a value that is no label:
+/// that may be the damage.
+fn read<T: Voxel>(
+    source: &mut Source<'_>,
+    header: &Header,
+    mut label: impl FnMut(T) -> Option<u16>,
     real: impl Fn(T) -> f64,
 ) -> Result<Vec<u16>, Fault> {
-    let mut labels = Vec::new();
-    labels.try_reserve_exact(values.len()).map_err(|_| {
-        let message = format!("expected memory for {} labels, got none", values.len());
+    let mut labels: Vec<u16> = bytemuck::allocation::try_zeroed_vec(header.voxels()).map_err(|()| {
+        let message = format!("expected memory for {} labels, got none", header.voxels());
         Fault::exhausted("out_of_memory", message)
     })?;
-    for (index, stored) in values.iter().enumerate() {
-        match label(*stored) {
-            Some(label) => labels.push(label),
-            None => return Err(no_label(real(*stored), Index::of(index, shape))),
+    let zero_is_background = label(T::default()) == Some(0);
+    let mut refused = None;
+    each_chunk(source, header, |first, bytes| {
+        if refused.is_some() {
+            return;
         }
+        let pieces = labels[first..]
+            .chunks_mut(PIECE)
+            .zip(bytes.chunks(PIECE * size_of::<T>()));
+        for (index, (labels, bytes)) in pieces.enumerate() {
+            if zero_is_background && is_zero(bytes) {
+                continue;
+            }
+            if !convert(T::all(bytes, header.endianness), labels, &mut label) {
+                let mut stored = T::all(bytes, header.endianness).enumerate();
+                let first = first + index * PIECE;
+                refused = stored
+                    .find(|(_, stored)| label(*stored).is_none())
+                    .map(|(position, stored)| (first + position, real(stored)));
+                return;
+            }
+        }
+    })?;
+    source.check_end()?;
+    match refused {
+        None => Ok(labels),
+        Some((position, real)) => Err(no_label(real, Index::of(position, header.shape_3d()?))),
     }
-    Ok(labels)
+}
+
+/// Puts a label for each value; returns whether each has one. Without a way out half-way it is done several at a time.
+fn convert<T: Voxel>(
+    stored: impl Iterator<Item = T>,
+    labels: &mut [u16],
+    mut label: impl FnMut(T) -> Option<u16>,
+) -> bool {
+    let mut all = true;
+    for (slot, stored) in labels.iter_mut().zip(stored) {
+        let label = label(stored);
+        all &= label.is_some();
+        *slot = label.unwrap_or(0);
+    }
+    all
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().fold(0, |all, byte| all | byte) == 0
+}
+
+/// Returns the same function that works out only what changes: neighbours mostly share a value.
+fn remembered<T: Voxel>(label: impl Fn(T) -> Option<u16>) -> impl FnMut(T) -> Option<u16> {
+    let mut last = (T::default(), label(T::default()));
+    move |stored| {
+        if stored != last.0 {
+            last = (stored, label(stored));
+        }
+        last.1
+    }
 }
 
 fn nearly_label(real: f64) -> Option<u16> {
@@ -113,7 +160,12 @@ impl fmt::Display for Index {
 
 /// Sets every voxel that is not background to `label`.
 pub(super) fn binarise(map: &mut LabelMap, label: u16) {
-    map.data.mapv_inplace(|voxel| if voxel == 0 { 0 } else { label });
+    map.data.map_inplace(|voxel| {
+        // background is not written: it may lie in memory that nobody has touched yet
+        if *voxel != 0 {
+            *voxel = label;
+        }
+    });
 }
 
 /// Masks of one level each, put together to one label map.
@@ -176,7 +228,7 @@ fn same_grid(map: &LabelMap, mask: &LabelMap) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::testing::Sample;
+    use crate::decode::testing::{Sample, gzip};
 
     const MAX: u64 = 1 << 20;
 
@@ -255,13 +307,76 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_counts_stored_voxels_and_labels_together() {
-        let bytes = Sample::new(1).file();
-        // 24 voxels of one byte, as many labels of two; the bytes before the voxels are unpacked, not held
+    fn the_limit_counts_the_labels_and_apart_from_them_what_is_unpacked() {
+        let mut sample = Sample::new(1);
+        (sample.dim, sample.voxels) = (vec![3, 400, 1, 1], vec![7; 400]);
+        let reason =
+            |sample: &Sample, most| from_nifti(&sample.file(), None, most).map_err(|fault| fault.reason);
+        // 400 labels of two bytes; the header and as many voxels of one byte are less
+        assert_eq!(reason(&sample, 799).map(|_| ()), Err("too_large"));
+        assert!(reason(&sample, 800).is_ok());
+        (sample.datatype, sample.voxels) = (64, vec![0; 3200]);
+        assert_eq!(reason(&sample, 352 + 3199).map(|_| ()), Err("too_large"));
+        assert!(reason(&sample, 352 + 3200).is_ok());
+    }
+
+    #[test]
+    fn pieces_of_background_between_labels_stay_background() {
+        let mut sample = Sample::new(1);
+        sample.dim = vec![3, 3000, 50, 1];
+        sample.voxels = vec![0; 150_000];
+        for (position, label) in [
+            (0, 1),
+            (2047, 2),
+            (2048, 3),
+            (70_000, 4),
+            (131_071, 5),
+            (149_999, 6),
+        ] {
+            sample.voxels[position] = label;
+        }
+        let labels = |sample: &Sample| -> Vec<u16> {
+            map_of(sample).expect("labels").data.t().iter().copied().collect()
+        };
+        let expected: Vec<u16> = sample.voxels.iter().map(|voxel| u16::from(*voxel)).collect();
+        assert_eq!(labels(&sample), expected);
+        // where background is not stored as 0 no piece is passed over
+        sample.scaling = (1.0, 9.0);
         assert_eq!(
-            from_nifti(&bytes, None, 71).expect_err("too large").reason,
-            "too_large"
+            labels(&sample),
+            expected.iter().map(|label| label + 9).collect::<Vec<_>>()
         );
-        assert!(from_nifti(&bytes, None, 24 * 3 + 352).is_ok());
+    }
+
+    #[test]
+    fn the_first_of_several_values_that_are_no_labels_is_named_and_damage_comes_before_it() {
+        let mut values = vec![0.0; 30_000];
+        (values[20_001], values[20_002], values[29_999]) = (0.25, -1.0, 0.5);
+        let bytes = of_floats(&values).file();
+        let fault = from_nifti(&bytes, None, MAX).expect_err("no labels");
+        assert!(
+            fault.message.contains("0.25 at voxel (20001, 0, 0)"),
+            "{}",
+            fault.message
+        );
+        let packed = gzip(&bytes);
+        for (damaged, reason) in [
+            (bytes.len() - 1, "truncated"),
+            (bytes.len(), "non_integer_labels"),
+        ] {
+            assert_eq!(
+                from_nifti(&bytes[..damaged], None, MAX)
+                    .expect_err("refused")
+                    .reason,
+                reason
+            );
+        }
+        let mut checksum = packed;
+        let last = checksum.len() - 5;
+        checksum[last] ^= 1;
+        assert_eq!(
+            from_nifti(&checksum, None, MAX).expect_err("damaged").reason,
+            "bad_gzip"
+        );
     }
 }

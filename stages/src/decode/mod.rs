@@ -128,7 +128,7 @@ pub fn bytes_to_decode(header: &[u8], voxels: &[u8], size: u64) -> u64 {
         return dicom_bytes(header, size);
     }
     // at most two bytes of labels for one that is stored: a header may promise more than there can be
-    let most = source::most_bytes_of(voxels, size).saturating_mul(3);
+    let most = source::most_bytes_of(voxels, size).saturating_mul(2);
     match nifti::Header::read(header) {
         Ok(found) => found.label_map_bytes().min(most),
         Err(_) if format::is_cut(header) => most,

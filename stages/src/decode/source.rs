@@ -19,14 +19,14 @@ const TAIL_MOST: u64 = 1 << 20;
 /// A reader over bytes that may be plain or gzip, of any number of members (bgzip and pigz write many).
 pub(super) enum Source<'a> {
     Plain(&'a [u8]),
-    Gzip(GzDecoder<&'a [u8]>),
+    Gzip(Box<GzDecoder<&'a [u8]>>),
 }
 
 impl<'a> Source<'a> {
     /// Opens `bytes` at their beginning.
     pub(super) fn open(bytes: &'a [u8]) -> Self {
         if is_gzip(bytes) {
-            Self::Gzip(GzDecoder::new(bytes))
+            Self::Gzip(Box::new(GzDecoder::new(bytes)))
         } else {
             Self::Plain(bytes)
         }
@@ -72,7 +72,7 @@ impl Read for Source<'_> {
                 if count > 0 || buffer.is_empty() || !is_gzip(rest) {
                     return Ok(count);
                 }
-                *member = GzDecoder::new(rest);
+                **member = GzDecoder::new(rest);
             },
         }
     }

@@ -7,9 +7,10 @@ mod information;
 mod overlap;
 mod surface;
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 
-use ndarray::{ArrayView3, Slice, Zip};
+use ndarray::{ArrayView1, ArrayView3, Axis, Slice, Zip};
 use schemas::Scores;
 use schemas::vertebra::METRIC_NAMES;
 
@@ -115,39 +116,36 @@ pub struct Table {
 
 /// Counts the voxels and finds the box that holds both masks, in one pass.
 fn survey(prediction: &ArrayView3<'_, u8>, reference: &ArrayView3<'_, u8>) -> (Table, Option<[Slice; 3]>) {
-    let (mut both, mut predicted, mut referred) = (0_u64, 0_u64, 0_u64);
+    let mut counts = Counts::default();
     let mut min = [usize::MAX; 3];
     let mut max = [0; 3];
+    // which positions of a row are set in any row
+    let mut in_any_row = vec![0; prediction.len_of(Axis(2))];
     Zip::indexed(prediction.rows())
         .and(reference.rows())
         .for_each(|(i, j), one, other| {
-            let (mut both_here, mut predicted_here, mut referred_here) = (0_u32, 0_u32, 0_u32);
-            for (one, other) in one.iter().zip(&other) {
-                let (one, other) = (u32::from(*one != 0), u32::from(*other != 0));
-                both_here += one & other;
-                predicted_here += one;
-                referred_here += other;
-            }
-            if predicted_here + referred_here == 0 {
+            let (one, other) = (contiguous(&one), contiguous(&other));
+            if is_zero(&one) && is_zero(&other) {
                 return;
             }
-            both += u64::from(both_here);
-            predicted += u64::from(predicted_here);
-            referred += u64::from(referred_here);
-            for (k, _) in one
-                .iter()
-                .zip(&other)
-                .enumerate()
-                .filter(|(_, (one, other))| **one | **other != 0)
-            {
-                min[2] = min[2].min(k);
-                max[2] = max[2].max(k);
+            counts.add(&one, &other);
+            for ((any, one), other) in in_any_row.iter_mut().zip(one.iter()).zip(other.iter()) {
+                *any |= one | other;
             }
             for (axis, index) in [i, j].into_iter().enumerate() {
                 min[axis] = min[axis].min(index);
                 max[axis] = max[axis].max(index);
             }
         });
+    let is_set = |voxel: &u8| *voxel != 0;
+    min[2] = in_any_row.iter().position(is_set).unwrap_or(usize::MAX);
+    max[2] = in_any_row.iter().rposition(is_set).unwrap_or(0);
+
+    let Counts {
+        both,
+        predicted,
+        referred,
+    } = counts;
     let all = prediction.len() as u64;
     let table = Table {
         true_positive: both as f64,
@@ -160,6 +158,43 @@ fn survey(prediction: &ArrayView3<'_, u8>, reference: &ArrayView3<'_, u8>) -> (T
         table,
         is_any_set.then(|| [0, 1, 2].map(|axis| Slice::from(min[axis]..=max[axis]))),
     )
+}
+
+/// Voxels that are set.
+#[derive(Default)]
+struct Counts {
+    both: u64,
+    predicted: u64,
+    referred: u64,
+}
+
+impl Counts {
+    fn add(&mut self, one: &[u8], other: &[u8]) {
+        // so few that each number is a byte: many voxels are counted at a time
+        const FEW: usize = 255;
+        for (one, other) in one.chunks(FEW).zip(other.chunks(FEW)) {
+            let (mut both, mut predicted, mut referred) = (0_u8, 0_u8, 0_u8);
+            for (one, other) in one.iter().zip(other) {
+                let (one, other) = (u8::from(*one != 0), u8::from(*other != 0));
+                both += one & other;
+                predicted += one;
+                referred += other;
+            }
+            self.both += u64::from(both);
+            self.predicted += u64::from(predicted);
+            self.referred += u64::from(referred);
+        }
+    }
+}
+
+/// Returns the row as it lies in memory, or a copy of one whose voxels lie apart.
+fn contiguous<'a>(row: &ArrayView1<'a, u8>) -> Cow<'a, [u8]> {
+    row.to_slice()
+        .map_or_else(|| Cow::Owned(row.to_vec()), Cow::Borrowed)
+}
+
+fn is_zero(voxels: &[u8]) -> bool {
+    voxels.iter().fold(0, |any, voxel| any | voxel) == 0
 }
 
 /// Returns `numerator / denominator`, or `None` for 0/0.

@@ -94,12 +94,10 @@ impl Header {
         (self.voxels() * self.datatype.size_of()) as u64
     }
 
-    /// Returns the most bytes that reading this as a label map holds at once: the stored voxels, and 16 bits
-    /// for each where they are of another type.
+    /// Returns the most bytes that reading this as a label map holds: 16 bits for each voxel. Stored voxels become labels
+    /// a few at a time.
     pub fn label_map_bytes(&self) -> u64 {
-        let for_each = if self.datatype == NiftiType::Uint16 { 0 } else { 2 };
-        let labels = (self.voxels() as u64).saturating_mul(for_each);
-        self.voxel_bytes().saturating_add(labels)
+        (self.voxels() as u64).saturating_mul(size_of::<u16>() as u64)
     }
 
     /// Returns the voxels along three axes, if further axes have one voxel each.

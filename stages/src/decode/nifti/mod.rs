@@ -20,7 +20,7 @@ pub use header::{Header, Scaling};
 pub use voxels::{Voxel, Voxels};
 pub use write::{MaskVoxel, write_label_map, write_mask};
 
-pub(super) use voxels::each;
+pub(super) use voxels::{each, each_chunk, no_number, of_type};
 
 /// A file that has been read.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,19 +41,19 @@ pub struct NiftiFile {
 /// `Exhausted` if memory gives out all the same.
 pub fn read(bytes: &[u8], pair: Option<&[u8]>, max_bytes: u64) -> Result<NiftiFile, Fault> {
     let header = Header::read(bytes)?;
-    read_voxels(header, bytes, pair, max_bytes)
+    let mut source = open_voxels(&header, bytes, pair, max_bytes)?;
+    let voxels = Voxels::read(&mut source, &header)?;
+    source.check_end()?;
+    Ok(NiftiFile { header, voxels })
 }
 
-/// Reads the voxels that `header`, the header of `bytes`, announces; see [`read`].
-///
-/// # Errors
-/// As [`read`].
-pub fn read_voxels(
-    header: Header,
-    bytes: &[u8],
-    pair: Option<&[u8]>,
+/// Returns where the voxels begin that `header`, the header of `bytes`, announces; see [`read`].
+pub(super) fn open_voxels<'a>(
+    header: &Header,
+    bytes: &'a [u8],
+    pair: Option<&'a [u8]>,
     max_bytes: u64,
-) -> Result<NiftiFile, Fault> {
+) -> Result<Source<'a>, Fault> {
     let image = match pair {
         _ if header.single_file => bytes,
         Some(pair) => pair,
@@ -76,9 +76,7 @@ pub fn read_voxels(
 
     let mut source = Source::open(image);
     source.skip(header.offset)?;
-    let voxels = Voxels::read(&mut source, &header)?;
-    source.check_end()?;
-    Ok(NiftiFile { header, voxels })
+    Ok(source)
 }
 
 #[cfg(test)]

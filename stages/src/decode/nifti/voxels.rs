@@ -1,13 +1,13 @@
 //! The voxels of a NIfTI file in their own type, without a detour through floats.
 
-use ::nifti::{DataElement, NiftiType};
+use ::nifti::{Endianness, NiftiType};
 use schemas::Fault;
 
 use super::header::Header;
 use crate::decode::source::Source;
 
-/// Voxels read at a time: what is held besides the result.
-const CHUNK: usize = 1 << 18;
+/// Bytes that are read at a time: few enough to stay in the processor's cache until they are numbers.
+const CHUNK: usize = 1 << 17;
 
 /// Stored values, first axis fastest.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,8 +44,38 @@ macro_rules! each {
 }
 pub(in crate::decode) use each;
 
+/// Evaluates one expression with `$voxel` for the type that a datatype's values have.
+macro_rules! of_type {
+    ($datatype:expr, $voxel:ident => $result:expr) => {{
+        use ::nifti::NiftiType;
+        macro_rules! with {
+            ($number:ty) => {{
+                type $voxel = $number;
+                $result
+            }};
+        }
+        match $datatype {
+            NiftiType::Uint8 => with!(u8),
+            NiftiType::Int8 => with!(i8),
+            NiftiType::Uint16 => with!(u16),
+            NiftiType::Int16 => with!(i16),
+            NiftiType::Uint32 => with!(u32),
+            NiftiType::Int32 => with!(i32),
+            NiftiType::Uint64 => with!(u64),
+            NiftiType::Int64 => with!(i64),
+            NiftiType::Float32 => with!(f32),
+            NiftiType::Float64 => with!(f64),
+            refused => Err($crate::decode::nifti::no_number(refused)),
+        }
+    }};
+}
+pub(in crate::decode) use of_type;
+
 /// A stored value.
-pub trait Voxel: DataElement {
+pub trait Voxel: Copy + Default + PartialEq {
+    /// Returns the values that are stored in `bytes`.
+    fn all(bytes: &[u8], endianness: Endianness) -> impl Iterator<Item = Self>;
+
     /// Returns the value, rounded where it has more than 53 significant bits.
     fn value(self) -> f64;
 
@@ -56,6 +86,14 @@ pub trait Voxel: DataElement {
 macro_rules! integer_voxel {
     ($($integer:ty),*) => {$(
         impl Voxel for $integer {
+            fn all(bytes: &[u8], endianness: Endianness) -> impl Iterator<Item = Self> {
+                let (values, _) = bytes.as_chunks();
+                let is_big = endianness == Endianness::Big;
+                values.iter().map(move |value| {
+                    if is_big { Self::from_be_bytes(*value) } else { Self::from_le_bytes(*value) }
+                })
+            }
+
             fn value(self) -> f64 {
                 self as f64
             }
@@ -71,6 +109,14 @@ integer_voxel!(u8, i8, u16, i16, u32, i32, u64, i64);
 macro_rules! float_voxel {
     ($($float:ty),*) => {$(
         impl Voxel for $float {
+            fn all(bytes: &[u8], endianness: Endianness) -> impl Iterator<Item = Self> {
+                let (values, _) = bytes.as_chunks();
+                let is_big = endianness == Endianness::Big;
+                values.iter().map(move |value| {
+                    if is_big { Self::from_be_bytes(*value) } else { Self::from_le_bytes(*value) }
+                })
+            }
+
             fn value(self) -> f64 {
                 f64::from(self)
             }
@@ -99,11 +145,7 @@ impl Voxels {
             NiftiType::Int64 => Self::I64(typed(source, header)?),
             NiftiType::Float32 => Self::F32(typed(source, header)?),
             NiftiType::Float64 => Self::F64(typed(source, header)?),
-            refused => {
-                let message =
-                    format!("expected a datatype that the header's check lets pass, found {refused:?}");
-                return Err(Fault::bug("unsupported_dtype", message));
-            }
+            refused => return Err(no_number(refused)),
         })
     }
 
@@ -118,28 +160,48 @@ impl Voxels {
     }
 }
 
-fn typed<T: DataElement>(source: &mut Source<'_>, header: &Header) -> Result<Vec<T>, Fault> {
-    let count = header.voxels();
+fn typed<T: Voxel>(source: &mut Source<'_>, header: &Header) -> Result<Vec<T>, Fault> {
     let mut values: Vec<T> = Vec::new();
-    values.try_reserve_exact(count).map_err(|_| {
+    values.try_reserve_exact(header.voxels()).map_err(|_| {
         let bytes = header.voxel_bytes();
         Fault::exhausted(
             "out_of_memory",
             format!("expected {bytes} bytes of memory for the voxels, got none"),
         )
     })?;
-    while values.len() < count {
-        let expected = CHUNK.min(count - values.len()) * size_of::<T>();
-        let mut bytes = vec![0; expected];
-        let found = source.fill(&mut bytes)?;
-        if found < expected {
-            let voxels = values.len() + found / size_of::<T>();
-            let message = format!("expected {count} voxels, found {voxels} before the data ends");
+    each_chunk(source, header, |_, bytes| {
+        values.extend(T::all(bytes, header.endianness));
+    })?;
+    Ok(values)
+}
+
+/// Reads the voxels that `header` announces, a few at a time: `take` gets the position of the first, and their bytes.
+pub(in crate::decode) fn each_chunk(
+    source: &mut Source<'_>,
+    header: &Header,
+    mut take: impl FnMut(usize, &[u8]),
+) -> Result<(), Fault> {
+    let count = header.voxels();
+    let voxel_bytes = header.datatype.size_of();
+    let mut buffer = vec![0; CHUNK.min(count * voxel_bytes)];
+    let mut read = 0;
+    while read < count {
+        let voxels = (count - read).min(CHUNK / voxel_bytes);
+        let chunk = &mut buffer[..voxels * voxel_bytes];
+        let found = source.fill(chunk)?;
+        if found < chunk.len() {
+            let found = read + found / voxel_bytes;
+            let message = format!("expected {count} voxels, found {found} before the data ends");
             return Err(Fault::unreadable("truncated", message));
         }
-        let chunk = T::from_raw_vec(bytes, header.endianness)
-            .map_err(|error| Fault::bug("voxel_conversion", error.to_string()))?;
-        values.extend(chunk);
+        take(read, chunk);
+        read += voxels;
     }
-    Ok(values)
+    Ok(())
+}
+
+/// Returns the fault of a datatype that [`Header`] does not let pass.
+pub(in crate::decode) fn no_number(refused: NiftiType) -> Fault {
+    let message = format!("expected a datatype that the header's check lets pass, found {refused:?}");
+    Fault::bug("unsupported_dtype", message)
 }

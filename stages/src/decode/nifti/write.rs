@@ -2,9 +2,9 @@
 
 use std::io::{self, Write as _};
 
-use ::nifti::{DataElement, NiftiHeader, Unit, XForm};
+use ::nifti::{DataElement, NiftiHeader, NiftiType, Unit, XForm};
 use flate2::{Compression, GzBuilder};
-use ndarray::{ArrayView3, Axis};
+use ndarray::{ArrayView1, ArrayView3, Axis, Zip};
 use schemas::{Affine, Fault, LabelMap};
 
 use super::header::Header;
@@ -17,29 +17,31 @@ const VOX_OFFSET: u16 = 352;
 /// than none.
 const FORMS_APART_MOST_MM: f64 = 0.05;
 
+/// Slices that are put into the file's order together: of a mask whose last axis runs fastest, each touch of memory brings
+/// the voxels of this many slices.
+const SLICES: usize = 32;
+
 /// What is written: `u8` for the mask of one vertebra, `u16` for a label map, `f32` for shares of samples.
 pub trait MaskVoxel: DataElement {
-    /// Appends the value, little-endian.
-    fn append_to(self, bytes: &mut Vec<u8>);
+    /// The value, little-endian.
+    type Bytes: AsRef<[u8]>;
+
+    /// Returns the value, little-endian.
+    fn bytes(self) -> Self::Bytes;
 }
 
-impl MaskVoxel for u8 {
-    fn append_to(self, bytes: &mut Vec<u8>) {
-        bytes.push(self);
-    }
-}
+macro_rules! mask_voxel {
+    ($($number:ty),*) => {$(
+        impl MaskVoxel for $number {
+            type Bytes = [u8; size_of::<$number>()];
 
-impl MaskVoxel for u16 {
-    fn append_to(self, bytes: &mut Vec<u8>) {
-        bytes.extend(self.to_le_bytes());
-    }
+            fn bytes(self) -> Self::Bytes {
+                self.to_le_bytes()
+            }
+        }
+    )*};
 }
-
-impl MaskVoxel for f32 {
-    fn append_to(self, bytes: &mut Vec<u8>) {
-        bytes.extend(self.to_le_bytes());
-    }
-}
+mask_voxel!(u8, u16, f32);
 
 /// Returns a gzip-packed single NIfTI-1 file (`.nii.gz`), the same bytes for the same mask.
 ///
@@ -49,9 +51,8 @@ impl MaskVoxel for f32 {
 /// # Errors
 /// An axis without voxels or longer than the format can say, or a singular affine.
 pub fn write_mask<T: MaskVoxel>(mask: ArrayView3<'_, T>, affine: &Affine) -> Result<Vec<u8>, Fault> {
-    let header = header(mask, affine)?;
-    let packed = pack(&header, mask);
-    packed.map_err(|error| Fault::bug("gzip", format!("expected to pack in memory, found: {error}")))
+    let header = header(mask.dim(), affine, T::DATA_TYPE)?;
+    packed(&header, mask, T::bytes)
 }
 
 /// Returns a label map as [`write_mask`] does, in the smaller type if that holds every label.
@@ -59,34 +60,68 @@ pub fn write_mask<T: MaskVoxel>(mask: ArrayView3<'_, T>, affine: &Affine) -> Res
 /// # Errors
 /// See [`write_mask`].
 pub fn write_label_map(map: &LabelMap) -> Result<Vec<u8>, Fault> {
-    if map.data.iter().all(|label| u8::try_from(*label).is_ok()) {
-        return write_mask(map.data.mapv(|label| label as u8).view(), &map.affine);
+    let bits_in_use = map.data.fold(0, |any, label| any | label);
+    if bits_in_use <= u16::from(u8::MAX) {
+        let header = header(map.data.dim(), &map.affine, u8::DATA_TYPE)?;
+        return packed(&header, map.view(), |label| [label as u8]);
     }
     write_mask(map.view(), &map.affine)
 }
 
-fn pack<T: MaskVoxel>(header: &NiftiHeader, mask: ArrayView3<'_, T>) -> io::Result<Vec<u8>> {
-    // time 0 and system 255 ("unknown"): equal masks give equal bytes, whenever and wherever
-    let mut encoder = GzBuilder::new()
-        .mtime(0)
-        .operating_system(255)
-        .write(Vec::new(), Compression::default());
-    encoder.write_all(&to_bytes(header))?;
-    encoder.write_all(&[0; 4])?;
-    let mut bytes = Vec::new();
-    for slice in mask.axis_iter(Axis(2)) {
-        bytes.clear();
-        // the transpose's last axis runs fastest: our first
-        for voxel in slice.t() {
-            voxel.append_to(&mut bytes);
+/// Packs a file whose voxels are stored as `bytes` gives them.
+fn packed<T: Copy, B: AsRef<[u8]>>(
+    header: &NiftiHeader,
+    mask: ArrayView3<'_, T>,
+    bytes: impl Fn(T) -> B,
+) -> Result<Vec<u8>, Fault> {
+    let pack = || -> io::Result<Vec<u8>> {
+        // time 0 and system 255 ("unknown"): equal masks give equal bytes, whenever and wherever
+        let mut encoder = GzBuilder::new()
+            .mtime(0)
+            .operating_system(255)
+            .write(Vec::new(), Compression::default());
+        encoder.write_all(&to_bytes(header))?;
+        encoder.write_all(&[0; 4])?;
+        for slices in mask.axis_chunks_iter(Axis(2), SLICES) {
+            encoder.write_all(&first_axis_fastest(slices, &bytes))?;
         }
-        encoder.write_all(&bytes)?;
-    }
-    encoder.finish()
+        encoder.finish()
+    };
+    pack().map_err(|error| Fault::bug("gzip", format!("expected to pack in memory, found: {error}")))
 }
 
-fn header<T: MaskVoxel>(mask: ArrayView3<'_, T>, affine: &Affine) -> Result<NiftiHeader, Fault> {
-    let (ni, nj, nk) = mask.dim();
+/// Returns the voxels' bytes in the order of the file. They are looked through in memory's order, and rows of zeros, as most
+/// are, left at that.
+fn first_axis_fastest<T: Copy, B: AsRef<[u8]>>(slices: ArrayView3<'_, T>, bytes: impl Fn(T) -> B) -> Vec<u8> {
+    let (ni, nj, nk) = slices.dim();
+    let [i_bytes, j_bytes, k_bytes] = [1, ni, ni * nj].map(|voxels| voxels * size_of::<B>());
+    let mut stored = vec![0; nk * k_bytes];
+    let mut put = |row: ArrayView1<'_, T>, first: usize, step: usize| {
+        let any = row.fold(0, |any, voxel| {
+            bytes(*voxel).as_ref().iter().fold(any, |any, byte| any | byte)
+        });
+        if any == 0 {
+            return;
+        }
+        for (slot, voxel) in stored[first..].chunks_mut(step).zip(row) {
+            slot[..size_of::<B>()].copy_from_slice(bytes(*voxel).as_ref());
+        }
+    };
+    if slices.strides()[0] == 1 {
+        let rows = Zip::indexed(slices.lanes(Axis(0)));
+        rows.for_each(|(j, k), row| put(row, j * j_bytes + k * k_bytes, i_bytes));
+    } else {
+        let rows = Zip::indexed(slices.lanes(Axis(2)));
+        rows.for_each(|(i, j), row| put(row, i * i_bytes + j * j_bytes, k_bytes));
+    }
+    stored
+}
+
+fn header(
+    (ni, nj, nk): (usize, usize, usize),
+    affine: &Affine,
+    datatype: NiftiType,
+) -> Result<NiftiHeader, Fault> {
     let mut dim = [1_u16; 8];
     for (slot, count) in dim.iter_mut().zip([3, ni, nj, nk]) {
         *slot = u16::try_from(count)
@@ -106,8 +141,8 @@ fn header<T: MaskVoxel>(mask: ArrayView3<'_, T>, affine: &Affine) -> Result<Nift
     let row = |row: usize| affine.0[row].map(|value| value as f32);
     let mut header = NiftiHeader {
         dim,
-        datatype: T::DATA_TYPE as i16,
-        bitpix: (8 * size_of::<T>()) as i16,
+        datatype: datatype as i16,
+        bitpix: (8 * datatype.size_of()) as i16,
         pixdim: [1.0; 8],
         vox_offset: f32::from(VOX_OFFSET),
         scl_slope: 1.0,
