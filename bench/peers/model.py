@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 import lsd_ebm
+import reconstruct
 import timing
 
-STEPS = 20
 BATCHES = [1, 4, 16]
 COMPARED = 5
 
@@ -22,42 +22,22 @@ def measure(folder, seed, sheet):
     )
     noise = torch.from_numpy(np.fromfile(folder / "noise.f32", "<f4")).view(-1, 2, 100)
 
-    for name, by, model, reconstruct, batches in [
-        ("authors", "PyTorch, authors' way", plain, authors, [1]),
-        ("fast", "PyTorch, fast", fastest, fast, BATCHES),
+    for name, by, model, make, batches in [
+        ("authors", "PyTorch, authors' way", plain, reconstruct.authors, [1]),
+        ("fast", "PyTorch, fast", fastest, reconstruct.fast, BATCHES),
     ]:
         for batch in batches:
-            work = lambda: reconstruct(model, inputs[:batch], noise[:batch])
+            work = lambda: make(model, inputs[:batch], noise[:batch])
             sheet.measure(f"{name}_{batch}", by, work, batch)
             if batch == 1:
-                tell(lambda one: reconstruct(model, inputs[one], noise[one]), inputs, references, sheet)
+                tell(lambda one: make(model, inputs[one], noise[one]), inputs, references, sheet)
 
 
-def authors(model, masks, noise):
-    """As the authors' code goes: a graph is kept throughout, the chain takes 300 steps a level."""
-    z0 = sampled(*model.encoder(torch.from_numpy(masks)[:, None].float()), noise[:, 0])
-    start = model.schedule.diffused(z0, STEPS, noise[:, 1]).detach()
-    z = model.schedule.authors(model.energy, start, STEPS)
-    return torch.round(model.generator(z))[:, 0].detach().to(torch.uint8).numpy()
-
-
-@torch.no_grad()
-def fast(model, masks, noise):
-    """The same with no graph, channels last, all masks at once, two steps a level and no sigmoid."""
-    z0 = sampled(*model.encoder(torch.from_numpy(masks)[:, None].float()), noise[:, 0])
-    z = model.schedule.fast(model.energy, model.schedule.diffused(z0, STEPS, noise[:, 1]), STEPS)
-    return (model.generator.logits(z) > 0)[:, 0].to(torch.uint8).numpy()
-
-
-def sampled(mean, log_variance, noise):
-    return mean + torch.exp(log_variance / 2) * noise
-
-
-def tell(reconstruct, inputs, references, sheet):
+def tell(make, inputs, references, sheet):
     """Tells what the reconstructions are like, on average, and leaves them to be compared."""
     dscs = []
     for number in range(COMPARED):
-        (made,) = reconstruct(slice(number, number + 1))
+        (made,) = make(slice(number, number + 1))
         given, truth = inputs[number], references[number]
         dscs.append([dsc(made, truth), dsc(made, given), dsc(given, truth)])
         sheet.mask(f"vertebra_{number}", made)

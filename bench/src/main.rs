@@ -11,6 +11,8 @@ mod metrics;
 mod model;
 #[cfg(feature = "torch")]
 mod networks;
+#[cfg(feature = "torch")]
+mod noise;
 mod rows;
 mod scans;
 #[cfg(feature = "torch")]
@@ -42,6 +44,17 @@ enum Verb {
         /// Where they go.
         file: PathBuf,
         /// Every random number follows from it.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+    },
+    /// Writes the noise that a run draws for the cases of a manifest.
+    #[cfg(feature = "torch")]
+    Noise {
+        /// Comma-separated, with the case's id first.
+        manifest: PathBuf,
+        /// Where it goes.
+        file: PathBuf,
+        /// The run's seed.
         #[arg(long, default_value_t = 0)]
         seed: u64,
     },
@@ -105,5 +118,7 @@ fn main() -> Result<()> {
         }
         #[cfg(feature = "torch")]
         Verb::Weights { file, seed } => weights::make(&file, seed),
+        #[cfg(feature = "torch")]
+        Verb::Noise { manifest, file, seed } => noise::write(&manifest, seed, &file),
     }
 }

@@ -91,7 +91,7 @@ pub fn measure(folder: &Path, seed: u64, sheet: &mut Sheet) -> Result<()> {
     let schedule = Schedule::new(walked)?;
 
     let mask = Array3::from_shape_vec((128, 128, 128), bytes(MASK)?)?;
-    let masks = to_tensor(&[&mask])?;
+    let masks = to_tensor(&[&mask], device)?;
     let posterior = sheet.measure("encoder", || Ok(encoder.forward(&masks)?))?;
     sheet.reals("mean", &Vec::<f32>::try_from(&posterior.mean.flatten(0, -1))?)?;
 

@@ -57,6 +57,7 @@ fn rows(seed: u64) -> Vec<VertebraRow> {
         sampler: Some("trained"),
         samples: 1,
         mirror: false,
+        precision: Some("f32"),
     });
     let mut rows = Vec::with_capacity(ROWS);
     for number in 0..ROWS {

@@ -103,7 +103,7 @@ fn linear_layers(weights: &mut Tensors, seed: u64) -> Result<()> {
             eprintln!("phantom {number} of {PHANTOMS} …");
         }
         let person = derive(seed, &format!("component {}", number / 5));
-        let mask = to_tensor(&[&vertebra(Level::ALL[number % 5], person)])?;
+        let mask = to_tensor(&[&vertebra(Level::ALL[number % 5], person)], tch::Device::Cpu)?;
         rows.push(pooled(&mask)?.view([-1]));
     }
     let rows = Tensor::f_stack(&rows, 0)?;

@@ -310,10 +310,7 @@ impl Stage for Second {
 async fn a_stage_that_is_widened_on_the_way_takes_more_cases_from_then_on_and_never_more_than_its_most() {
     let start = tokio::time::Instant::now();
     let gauges = Gauges::default();
-    let lane = Lane {
-        most: 3,
-        ..width(1)
-    };
+    let lane = Lane { most: 3, ..width(1) };
     let widening = {
         let gauges = gauges.clone();
         async move {

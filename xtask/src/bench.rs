@@ -67,6 +67,10 @@ pub enum Bench {
     Micro(micro::Arguments),
     /// Measures reconstructions beside a PyTorch program with the same weights.
     Model(model::Arguments),
+    /// Runs a whole cohort beside the same job in a pool of Python processes and in Ray Data.
+    Cohort(whole::Arguments),
+    /// Runs ever more cases, and says whether time grows with them and memory does not.
+    Scale(scale::Arguments),
 }
 
 impl Bench {
@@ -81,6 +85,8 @@ impl Bench {
             Self::Index(arguments) => index::index(arguments, checkout, cache),
             Self::Micro(arguments) => micro::micro(arguments, checkout, cache),
             Self::Model(arguments) => model::model(arguments, checkout, cache),
+            Self::Cohort(arguments) => whole::whole(arguments, checkout, cache),
+            Self::Scale(arguments) => scale::scale(arguments, checkout, cache),
         }
     }
 }

@@ -117,7 +117,10 @@ mod tests {
             let _ = Command::new("kill").arg(member.to_string()).status();
         }
         child.wait().expect("it ends");
-        assert!(ours.processes >= 3 && ours.peak_memory_bytes > 1 << 20, "{ours:?}");
+        assert!(
+            ours.processes >= 3 && ours.peak_memory_bytes > 1 << 20,
+            "{ours:?}"
+        );
         assert_eq!(members.len(), 2, "the shell and what it started");
     }
 

@@ -156,7 +156,7 @@ pub fn model(arguments: &Arguments, checkout: &Checkout, cache: &Cache) -> Resul
 }
 
 /// Returns the file of weights that the bench makes once.
-fn by_hand(sides: &Sides, checkout: &Checkout, seed: u64) -> Result<PathBuf> {
+pub fn by_hand(sides: &Sides, checkout: &Checkout, seed: u64) -> Result<PathBuf> {
     let folder = checkout.target().join(WORK).join(WEIGHTS);
     let file = folder.join(format!("by-hand-1-seed-{seed}.safetensors"));
     if !file.is_file() {

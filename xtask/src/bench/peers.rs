@@ -14,7 +14,7 @@ use crate::environment::Environment;
 const ENVIRONMENT: Environment = Environment {
     item: "peers",
     name: "the peers' Python",
-    holds: "NumPy, SciPy, nibabel, pydicom, PyTorch, MONAI and others (750 MB)",
+    holds: "NumPy, SciPy, nibabel, pydicom, PyTorch, MONAI, Ray and others (850 MB)",
     requirements: include_str!("../../../bench/peers/requirements.txt"),
     is_whole: true,
     stand_ins: &[
@@ -29,7 +29,7 @@ const ENVIRONMENT: Environment = Environment {
         ("libnccl.so.2", "libnccl.so.2"),
         ("libnvshmem_host.so.3", "NVSHMEM"),
     ],
-    imports: "medpy.metric, monai.metrics, nibabel, pyarrow.parquet, pydicom, safetensors.torch, scipy.ndimage, \
+    imports: "medpy.metric, monai.metrics, nibabel, pyarrow.parquet, pydicom, ray.data, safetensors.torch, scipy.ndimage, \
               sklearn.metrics, surface_distance, torch",
 };
 

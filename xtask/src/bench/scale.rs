@@ -71,7 +71,9 @@ pub fn scale(arguments: &Arguments, checkout: &Checkout, cache: &Cache) -> Resul
     }
     let long: Vec<&Run> = runs.iter().filter(|run| run.cases >= arguments.from).collect();
     let points = |of: fn(&Run) -> f64| -> Vec<(f64, f64)> {
-        long.iter().map(|run| ((run.cases as f64).ln(), of(run).ln())).collect()
+        long.iter()
+            .map(|run| ((run.cases as f64).ln(), of(run).ln()))
+            .collect()
     };
     let peaks = || long.iter().map(|run| run.peak_rss_bytes as f64);
     let peak_rss_ratio = peaks().reduce(f64::max).zip(peaks().reduce(f64::min));

@@ -160,6 +160,41 @@ impl Sides {
         said(&mut command, "weights").map(drop)
     }
 
+    /// Lets ours write the noise that a run draws for a manifest's cases.
+    ///
+    /// # Errors
+    /// It failed.
+    pub fn noise(&self, manifest: &Path, file: &Path) -> Result<()> {
+        let mut command = Python::find()?.ending_with_us(&self.program);
+        command.arg("noise").arg(manifest).arg(file);
+        command.args(["--seed", &self.seed.to_string()]);
+        said(&mut command, "noise").map(drop)
+    }
+
+    /// Says how far the rows that a peer left in a folder lie from ours, as JSON.
+    ///
+    /// # Errors
+    /// There are none to be read.
+    pub fn equal_rows(&self, ours: &Path, peer: &Path) -> Result<String> {
+        let mut command = self.script("equal_rows.py")?;
+        said(command.arg(ours).arg(peer), "cohort")
+    }
+
+    /// Returns a call of one of the peers' scripts, of a process that ends with us.
+    ///
+    /// # Errors
+    /// There is no Python, which sees to that.
+    pub fn script(&self, name: &str) -> Result<Command> {
+        let mut command = Python::find()?.ending_with_us(&self.python);
+        command.arg(self.scripts.join(name));
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
+        // a cure for old builds of OpenBLAS, which some machines set, and which slows a current one
+        command
+            .env_remove("OPENBLAS_CORETYPE")
+            .env_remove("OPENBLAS_L2_SIZE");
+        Ok(command)
+    }
+
     fn ours(&self, verb: &str, suite: &str, folder: &Path) -> Result<String> {
         let mut command = Python::find()?.ending_with_us(&self.program);
         command.args([verb, suite]).arg(folder);
@@ -168,14 +203,8 @@ impl Sides {
     }
 
     fn peers(&self, verb: &str, suite: &str, folder: &Path) -> Result<String> {
-        let mut command = Python::find()?.ending_with_us(&self.python);
-        command.arg(self.scripts.join(format!("{suite}.py")));
+        let mut command = self.script(&format!("{suite}.py"))?;
         command.arg(verb).arg(folder).arg(self.seed.to_string());
-        command.env("PYTHONDONTWRITEBYTECODE", "1");
-        // a cure for old builds of OpenBLAS, which some machines set, and which slows a current one
-        command
-            .env_remove("OPENBLAS_CORETYPE")
-            .env_remove("OPENBLAS_L2_SIZE");
         said(&mut command, suite)
     }
 }

@@ -11,8 +11,9 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use super::family::{self, Family};
+use super::model::by_hand;
 use super::sheet::Sides;
-use super::{Cohort, Common, Setting, mib, seconds, weights};
+use super::{Cohort, Common, Setting, mib, seconds};
 use crate::cache::Cache;
 use crate::checkout::Checkout;
 use crate::report::{self, Ticker};
@@ -132,7 +133,7 @@ struct Beside {
 /// Set-up failed, one of them did not do all of its cases, or rows differ in number or by more than 1e-3 in DSC.
 pub fn whole(arguments: &Arguments, checkout: &Checkout, cache: &Cache) -> Result<()> {
     let sides = Sides::new(checkout, cache, arguments.common.seed)?;
-    let weights = weights(&sides, checkout, arguments.common.seed)?;
+    let weights = by_hand(&sides, checkout, arguments.common.seed)?;
     let setting = Setting::new("cohort", &arguments.common, checkout, cache)?;
     let [cases, rival_cases, alone] =
         [arguments.cases, arguments.rival_cases, arguments.alone].map(|cases| cases as usize);
@@ -149,9 +150,9 @@ pub fn whole(arguments: &Arguments, checkout: &Checkout, cache: &Cache) -> Resul
         alone: None,
     };
     let noise = setting.desk.work.join("noise.f32");
-    sides.noise(rival_cases, &noise)?;
     // rivals read files; what ours has written is got from wherever it lies
     let files = setting.store.get(&["cohort", "paper"])?;
+    sides.noise(&files.join(cohort.manifest(rival_cases)), &noise)?;
     for rival in Rival::ALL {
         if !arguments.rivals.is_empty() && !arguments.rivals.contains(&rival) {
             continue;
@@ -163,7 +164,10 @@ pub fn whole(arguments: &Arguments, checkout: &Checkout, cache: &Cache) -> Resul
         command.arg(&out).arg(&weights).arg(&noise).arg(sampler);
         let did = Did::watched(&mut command, who, rival_cases, &setting.desk.work)?;
         let equal = sides.equal_rows(&files.join("paper"), &out)?;
-        numbers.rivals.push(Beside::of(&numbers.ours.did, did, aim, equal)?);
+        let equal = serde_json::from_str(&equal).context("how far rows lie apart")?;
+        numbers
+            .rivals
+            .push(Beside::of(&numbers.ours.did, did, aim, equal)?);
         print!("{}", numbers.table());
     }
     if alone > 0 {
@@ -179,13 +183,7 @@ pub fn whole(arguments: &Arguments, checkout: &Checkout, cache: &Cache) -> Resul
 }
 
 impl Ours {
-    fn run(
-        setting: &Setting,
-        cohort: &Cohort,
-        cases: usize,
-        id: &str,
-        settings: &[&str],
-    ) -> Result<Self> {
+    fn run(setting: &Setting, cohort: &Cohort, cases: usize, id: &str, settings: &[&str]) -> Result<Self> {
         report::stage(&format!("{id}: ours, {cases} cases …"));
         let mut command = setting.command(cohort, cases, id, settings)?;
         let work = &setting.desk.work;
@@ -239,7 +237,13 @@ impl Did {
                 break child.wait()?;
             }
             std::thread::sleep(family::LOOK_EVERY);
-            ticker.tick(|| format!("{who}: {:.0} s, {}", start.elapsed().as_secs_f64(), mib(family.memory_bytes)));
+            ticker.tick(|| {
+                format!(
+                    "{who}: {:.0} s, {}",
+                    start.elapsed().as_secs_f64(),
+                    mib(family.memory_bytes)
+                )
+            });
         };
         let elapsed = start.elapsed();
         ensure!(
@@ -324,7 +328,16 @@ impl Numbers {
     fn table(&self) -> String {
         let mut text = format!(
             "\n{:<32} {:>6} {:>9} {:>9} {:>11} {:>12} {:>6} {:>16} {:>8}  {}\n",
-            "", "cases", "seconds", "cases/s", "CPU-s/case", "peak memory", "procs", "ours is faster", "memory", "DSC apart, input and reconstruction"
+            "",
+            "cases",
+            "seconds",
+            "cases/s",
+            "CPU-s/case",
+            "peak memory",
+            "procs",
+            "ours is faster",
+            "memory",
+            "DSC apart, input and reconstruction"
         );
         for ours in [Some(&self.ours), self.alone.as_ref()].into_iter().flatten() {
             text += &format!("{}\n", ours.did.line());
