@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::ops::Range;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::is_for;
 use super::phases::Widening;
@@ -100,11 +100,12 @@ impl FastPyramid {
         if let Some(empty) = self.empty.get() {
             return Ok(empty);
         }
-        let mut grid = Tensor::f_zeros([1, 1, SIDE, SIDE, SIDE], (Kind::Float, tch::Device::Cpu))?;
-        let mut grids = Vec::with_capacity(4);
-        for (number, level) in self.levels.iter().enumerate() {
+        let [finest, coarser @ ..] = &self.levels;
+        let mut grid = finest.empty()?;
+        let mut grids = vec![grid.shallow_clone()];
+        for (number, level) in coarser.iter().enumerate() {
             grid = level.forward(&grid)?;
-            if number + 1 < self.levels.len() {
+            if number + 1 < coarser.len() {
                 grid = halved(&grid)?;
             }
             grids.push(grid.shallow_clone());
@@ -127,7 +128,24 @@ enum First {
     OfGrid(Conv),
 }
 
+/// Planes of the finest grid that are made at once where nothing is set.
+const SLAB: i64 = 16;
+
 impl Level {
+    /// Returns what the finest level hands on of an empty mask. Of its slabs only the outermost differ: the others are made
+    /// once, and none is ever held whole.
+    fn empty(&self) -> Result<Tensor, ModelError> {
+        let slab = |before: i64, after: i64| -> Result<Tensor, ModelError> {
+            let shape = [1, 1, before + SLAB + after, SIDE, SIDE];
+            let made = self.forward(&Tensor::f_zeros(shape, (Kind::Float, Device::Cpu))?)?;
+            halved(&made.f_narrow(2, before, SLAB)?)
+        };
+        let (first, between, last) = (slab(0, REACH)?, slab(REACH, REACH)?, slab(REACH, 0)?);
+        let inner = vec![&between; (SIDE / SLAB - 2) as usize];
+        let slabs: Vec<&Tensor> = std::iter::once(&first).chain(inner).chain([&last]).collect();
+        Ok(Tensor::f_cat(&slabs, 2)?)
+    }
+
     fn forward(&self, input: &Tensor) -> Result<Tensor, ModelError> {
         let mut between = match &self.first {
             First::OfMask(conv) => conv.forward(input)?,
