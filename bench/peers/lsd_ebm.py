@@ -117,9 +117,9 @@ class Schedule:
 
 
 class LsdEbm:
-    """All of it on one file of weights."""
+    """All of it on one file of weights; with channels last, as PyTorch's own guide to speed on CPUs has it, or first."""
 
-    def __init__(self, path):
+    def __init__(self, path, memory_format=torch.contiguous_format):
         parts = {"encoder": Encoder(), "generator": Generator(), "energy": Energy()}
         with safe_open(path, "pt") as file:
             description = json.loads(file.metadata()["description"])
@@ -131,6 +131,8 @@ class LsdEbm:
                 if lacking or found.unexpected_keys:
                     raise ValueError(f"{path}: {lacking} missing, {found.unexpected_keys} too many")
         self.encoder, self.generator, self.energy = (part.eval() for part in parts.values())
+        for part in (self.encoder, self.generator):
+            part.to(memory_format=memory_format)
         # its parameters are at rest while the chain walks
         self.energy.requires_grad_(False)
         self.schedule = Schedule(description["levels_walked"]["paper"])

@@ -11,16 +11,24 @@ STEPS = 20
 
 def measure(folder, seed, sheet):
     torch.manual_seed(seed)
-    model = lsd_ebm.LsdEbm(folder / "paper-fresh.safetensors")
+    weights = folder / "paper-fresh.safetensors"
+    model = lsd_ebm.LsdEbm(weights)
+    layouts = [
+        ("first", "PyTorch", model),
+        ("last", "PyTorch, channels last", lsd_ebm.LsdEbm(weights, torch.channels_last_3d)),
+    ]
     mask = np.fromfile(folder / "mask.u8", np.uint8).reshape(1, 1, 128, 128, 128)
     mask = torch.from_numpy(mask).float()
     latent, noise = (
         torch.from_numpy(np.fromfile(folder / f"{name}.f32", "<f4"))[None] for name in ["latent", "noise"]
     )
 
-    with torch.no_grad():
-        mean, _ = sheet.measure("encoder_torch", "PyTorch", lambda: model.encoder(mask))
-        sheet.reals("mean", mean.numpy())
+    for layout, by, one in layouts:
+        with torch.no_grad():
+            mean, _ = sheet.measure(f"encoder_channels_{layout}", by, lambda: one.encoder(mask))
+            sheet.reals("mean", mean.numpy())
+            logits = sheet.measure(f"generator_channels_{layout}", by, lambda: one.generator.logits(latent))
+            sheet.reals("logits", logits.numpy())
 
     schedule = model.schedule
     start = schedule.diffused(latent, STEPS, noise)
@@ -30,10 +38,6 @@ def measure(folder, seed, sheet):
     ]:
         back = sheet.measure(name, by, lambda: walk(model.energy, start, STEPS))
         sheet.reals("z0", back.numpy())
-
-    with torch.no_grad():
-        logits = sheet.measure("generator_torch", "PyTorch", lambda: model.generator.logits(latent))
-        sheet.reals("logits", logits.numpy())
 
 
 timing.main(timing.nothing_to_make, measure)

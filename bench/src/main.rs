@@ -8,9 +8,13 @@ mod decode;
 mod measure;
 mod metrics;
 #[cfg(feature = "torch")]
+mod model;
+#[cfg(feature = "torch")]
 mod networks;
 mod rows;
 mod scans;
+#[cfg(feature = "torch")]
+mod weights;
 
 use std::path::PathBuf;
 
@@ -32,6 +36,15 @@ enum Verb {
     Make(Place),
     /// Measures, and prints what was found as JSON.
     Measure(Place),
+    /// Makes the weights of the paper's size that the suite `model` takes.
+    #[cfg(feature = "torch")]
+    Weights {
+        /// Where they go.
+        file: PathBuf,
+        /// Every random number follows from it.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+    },
 }
 
 /// Which suite, and where.
@@ -57,6 +70,9 @@ enum Suite {
     /// Encoder, chain and generator of the paper's size, each alone.
     #[cfg(feature = "torch")]
     Networks,
+    /// From degraded patch to reconstruction, at the paper's size and at ours.
+    #[cfg(feature = "torch")]
+    Model,
     /// From rows to Parquet.
     Rows,
 }
@@ -69,6 +85,8 @@ fn main() -> Result<()> {
             Suite::Metrics => metrics::make(&folder, seed),
             #[cfg(feature = "torch")]
             Suite::Networks => networks::make(&folder, seed),
+            #[cfg(feature = "torch")]
+            Suite::Model => model::make(&folder, seed),
             Suite::Rows => rows::make(&folder, seed),
         },
         Verb::Measure(Place { suite, folder, seed }) => {
@@ -79,9 +97,13 @@ fn main() -> Result<()> {
                 Suite::Metrics => metrics::measure(&folder, &mut sheet)?,
                 #[cfg(feature = "torch")]
                 Suite::Networks => networks::measure(&folder, seed, &mut sheet)?,
+                #[cfg(feature = "torch")]
+                Suite::Model => model::measure(&folder, seed, &mut sheet)?,
                 Suite::Rows => rows::measure(seed, &mut sheet)?,
             }
             sheet.print()
         }
+        #[cfg(feature = "torch")]
+        Verb::Weights { file, seed } => weights::make(&file, seed),
     }
 }

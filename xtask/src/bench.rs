@@ -10,6 +10,7 @@ mod index;
 mod kills;
 mod machine;
 mod micro;
+mod model;
 mod peers;
 mod sheet;
 mod slices;
@@ -60,6 +61,8 @@ pub enum Bench {
     Index(index::Arguments),
     /// Measures single functions beside what people use for the same in Python.
     Micro(micro::Arguments),
+    /// Measures reconstructions beside a PyTorch program with the same weights.
+    Model(model::Arguments),
 }
 
 impl Bench {
@@ -73,6 +76,7 @@ impl Bench {
             Self::Kills(arguments) => kills::kills(arguments, checkout, cache),
             Self::Index(arguments) => index::index(arguments, checkout, cache),
             Self::Micro(arguments) => micro::micro(arguments, checkout, cache),
+            Self::Model(arguments) => model::model(arguments, checkout, cache),
         }
     }
 }

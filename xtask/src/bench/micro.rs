@@ -138,10 +138,16 @@ const METRICS: [Line; 7] = [
 ];
 
 /// The networks add up in another order; the authors' sampler adds noise, and ends within a hundredth of the fast one.
-const NETWORKS: [Line; 5] = [
+pub const NETWORKS: [Line; 7] = [
     line(
         "encoder, size paper",
-        ["encoder", "encoder_torch"],
+        ["encoder", "encoder_channels_first"],
+        None,
+        Some(1e-4),
+    ),
+    line(
+        "encoder, size paper",
+        ["encoder", "encoder_channels_last"],
         None,
         Some(1e-4),
     ),
@@ -165,7 +171,13 @@ const NETWORKS: [Line; 5] = [
     ),
     line(
         "generator, size paper",
-        ["generator", "generator_torch"],
+        ["generator", "generator_channels_first"],
+        None,
+        Some(1e-4),
+    ),
+    line(
+        "generator, size paper",
+        ["generator", "generator_channels_last"],
         None,
         Some(1e-4),
     ),

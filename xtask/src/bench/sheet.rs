@@ -142,8 +142,22 @@ impl Sides {
         let ours = self.ours("measure", suite, folder)?;
         report::stage(&format!("{suite}: its peers …"));
         let peers = self.peers("measure", suite, folder)?;
+        // for whoever wants to look closer
+        fs::write(folder.join("ours.json"), &ours)?;
+        fs::write(folder.join("peers.json"), &peers)?;
         let read = |text: &str| serde_json::from_str(text).context("cannot read what was measured");
         Ok([read(&ours)?, read(&peers)?])
+    }
+
+    /// Lets ours make weights of the paper's size.
+    ///
+    /// # Errors
+    /// It failed.
+    pub fn weights(&self, file: &Path) -> Result<()> {
+        let mut command = Python::find()?.ending_with_us(&self.program);
+        command.arg("weights").arg(file);
+        command.args(["--seed", &self.seed.to_string()]);
+        said(&mut command, "weights").map(drop)
     }
 
     fn ours(&self, verb: &str, suite: &str, folder: &Path) -> Result<String> {
