@@ -10,6 +10,7 @@ mod fast;
 pub mod generator;
 pub mod grids;
 pub mod layers;
+pub mod parameters;
 pub mod restore;
 #[cfg(test)]
 mod tests;
