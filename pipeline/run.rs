@@ -423,7 +423,8 @@ async fn weights(key: &str, model: &ModelConf, stores: &Stores) -> Result<Loaded
         let place = place(stores, &format!("{key}.weights"), text)?;
         let error = |error: StoreError| RunEnd::Conf(ModelError::Weights(error.to_string()).to_string());
         let bytes = place.read(SMALL_OBJECT).await.map_err(error)?;
-        loaded.insert(name.clone(), bytes.to_vec());
+        let added = loaded.add(name, &bytes);
+        added.map_err(|error| RunEnd::Conf(error.to_string()))?;
     }
     Ok(loaded)
 }

@@ -98,7 +98,9 @@ pub fn measure(folder: &Path, seed: u64, sheet: &mut Sheet) -> Result<()> {
     let cases = Case::all(seed);
     let path = folder.join(WEIGHTS);
     let paper = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let paper = LoadedWeights::from([("lsd_ebm".to_owned(), paper)]);
+    let mut weights = LoadedWeights::new();
+    weights.add("lsd_ebm", &paper)?;
+    let paper = weights;
     let walked = |sampler| ModelConf {
         steps: STEPS,
         sampler,

@@ -2,6 +2,7 @@
 //!
 //! Listed in the order: what a model is, the methods, what feeds and trains them.
 
+pub mod loaded;
 pub mod reconstructor;
 pub mod register;
 pub mod seed;
@@ -39,8 +40,9 @@ pub(crate) mod testing;
 #[cfg(all(test, feature = "torch"))]
 pub(crate) mod golden;
 
+pub use loaded::LoadedWeights;
 #[cfg(feature = "torch")]
 pub use networks::device::{device_report, set_threads};
 pub use reconstructor::{
-    Chain, LoadedWeights, ModelConf, ModelError, Precision, Reconstructor, Sampler, TracePoint, Weights, open,
+    Chain, ModelConf, ModelError, Precision, Reconstructor, Sampler, TracePoint, Weights, open,
 };

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::baseline::Identity;
 use crate::interpolate::Interpolate;
+use crate::loaded::LoadedWeights;
 #[cfg(feature = "torch")]
 use crate::{
     description::{Description, Method},
@@ -251,10 +252,7 @@ pub const MODELS: [&str; 6] = ["identity", "interpolate", "lsd_ebm", "lebm", "va
 /// Those of them that draw nothing: their samples would all be equal.
 const WITHOUT_SAMPLES: [&str; 3] = ["identity", "interpolate", "reconnet"];
 
-/// Bytes of weights by the model's name; what is not there is shipped.
-pub type LoadedWeights = BTreeMap<String, Vec<u8>>;
-
-/// Builds the chain that `conf` names on `device` (`cpu`, `cuda:0`) from the bytes of its weights.
+/// Builds the chain that `conf` names on `device` (`cpu`, `cuda:0`) from its weights.
 ///
 /// # Errors
 /// An unknown name, unfit weights, several samples of a last model that draws nothing, or a device that is not there.
@@ -280,12 +278,11 @@ pub fn open(conf: &ModelConf, weights: &LoadedWeights, device: &str) -> Result<C
         }
         #[cfg(feature = "torch")]
         if let Some(method) = Method::ALL.into_iter().find(|method| method.as_str() == name) {
-            let loaded = weights.get(name).map(Vec::as_slice);
-            let bytes = loaded.unwrap_or_else(|| crate::weights::shipped(method));
-            let (model, version) = network(method, bytes, conf, device)?;
+            let (weights, sha256) = weights.of(method)?;
+            let (model, version) = network(method, &weights, conf, device)?;
             models.push(model);
             versions.push(version);
-            hashes.push(crate::weights::sha256_hex(bytes));
+            hashes.push(sha256);
             continue;
         }
         return Err(ModelError::Unknown {
@@ -324,16 +321,15 @@ pub fn open(conf: &ModelConf, weights: &LoadedWeights, device: &str) -> Result<C
     Ok(Chain { models, identity })
 }
 
-/// Builds a method's model from the bytes of its weights, and says their version.
+/// Builds a method's model from its weights, and says their version.
 #[cfg(feature = "torch")]
 fn network(
     method: Method,
-    bytes: &[u8],
+    weights: &crate::weights::Weights,
     conf: &ModelConf,
     device: &str,
 ) -> Result<(Box<dyn Reconstructor>, String), ModelError> {
     let device = crate::networks::device::device(device)?;
-    let weights = crate::weights::read(bytes)?;
     let description = Description::of(method, &weights.metadata)?;
     let version = description.version.clone();
     Ok((built(&weights.tensors, description, conf, device)?, version))

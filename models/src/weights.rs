@@ -31,6 +31,19 @@ pub struct Weights {
     pub metadata: HashMap<String, String>,
 }
 
+impl Weights {
+    /// Returns the same tensors once more, in the same memory.
+    pub fn shared(&self) -> Self {
+        let tensors = self.tensors.iter();
+        Self {
+            tensors: tensors
+                .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
+                .collect(),
+            metadata: self.metadata.clone(),
+        }
+    }
+}
+
 /// Returns the tensors and texts of a safetensors file.
 ///
 /// # Errors
@@ -115,8 +128,9 @@ fn dtype_of(kind: Kind) -> Result<Dtype, ModelError> {
 mod tests {
     use super::*;
     use crate::description::Description;
+    use crate::loaded::LoadedWeights;
     use crate::networks::Network;
-    use crate::reconstructor::{LoadedWeights, ModelConf};
+    use crate::reconstructor::ModelConf;
 
     #[test]
     fn the_shipped_weights_open_and_fit_into_24_mib_together() {

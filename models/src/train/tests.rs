@@ -1,10 +1,11 @@
 use super::recipe::Size;
 use super::*;
 use crate::description::Preset;
+use crate::loaded::LoadedWeights;
 use crate::lsd_ebm::schedule::Levels;
 use crate::networks::{CompactSize, Network, PaperSize};
 use crate::phantom::vertebra;
-use crate::reconstructor::{LoadedWeights, ModelConf, Reconstructor as _};
+use crate::reconstructor::{ModelConf, Reconstructor as _};
 
 /// A recipe of few steps with tiny networks.
 fn tiny(method: Method, preset: Preset, size: Size) -> Recipe {
@@ -123,7 +124,8 @@ fn opens(method: Method, weights: Vec<u8>) {
         chain: vec![method.to_string()],
         ..ModelConf::default()
     };
-    let loaded = LoadedWeights::from([(method.to_string(), weights)]);
+    let mut loaded = LoadedWeights::new();
+    loaded.add(method.as_str(), &weights).unwrap();
     let mut chain = crate::open(&conf, &loaded, "cpu").unwrap();
     let patch = schemas::Patch::new(vertebra(Level::L3, 5), samples::MILLIMETRES);
     let results = chain.reconstruct(&[patch], &[1]).unwrap();

@@ -15,9 +15,10 @@ pub struct FastStairs {
     last: Narrowing,
 }
 
-/// Bytes of a tensor up to which glibc keeps the memory for the next one. What is larger comes from the system each time,
-/// page by page, and that takes longer than the arithmetic (2.1 s against 0.65 s a vertebra).
-const KEPT: i64 = 30 << 20;
+/// Bytes of a tensor of the finest grid, about: as many as stay in the last cache until they are used. Of a grid held whole
+/// every step would come from memory, and from pages that the system hands out one by one: that takes longer than the
+/// arithmetic (2.1 s against 0.65 s a vertebra).
+const SLAB: i64 = 30 << 20;
 
 impl FastStairs {
     /// Takes the blocks, from the coarsest grid up; none where they cannot be put together.
@@ -39,8 +40,9 @@ impl FastStairs {
         let grid64 = to64.forward(&to32.forward(&channels_last(coarsest)?)?)?;
         let (batch, channels, _, y, z) = grid64.size5()?;
         let plane = batch * channels * 4 * y * z * grid64.kind().elt_size_in_bytes() as i64;
-        // as many planes as may be kept, those beside the slab included; a box of the last convolution has two
-        let planes = (KEPT / plane - 2 * MARGIN) / 2 * 2;
+        // as many planes as fit a slab, those beside the slab included, and those that up-sampling makes beside these; a
+        // box of the last convolution has two
+        let planes = (SLAB / plane - 2 * MARGIN - 4) / 2 * 2;
         self.by_slabs(&grid64, planes.max(2))
     }
 
