@@ -75,10 +75,9 @@ class Worker:
         import measures
 
         row = {"case_id": vertebra["case_id"], "level": vertebra["level"]}
-        for prefix in ["input", "reconstruction"]:
-            found = measures.all_of_them(vertebra[prefix], vertebra["reference"])
-            short = {"input": "input", "reconstruction": "recon"}[prefix]
-            row |= {f"{short}_{name}": value for name, value in found.items()}
+        for prefix, mask in [("input", "input"), ("recon", "reconstruction")]:
+            found = measures.all_of_them(vertebra[mask], vertebra["reference"])
+            row |= {f"{prefix}_{name}": value for name, value in found.items()}
         name = f"{row['case_id']}_{row['level']}_recon_dseg.nii.gz"
         cubes.save(vertebra["reconstruction"], vertebra["origin"], self.out / name)
         return row
