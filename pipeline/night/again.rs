@@ -1,0 +1,92 @@
+//! What is done by hand: a night's training once more, and the end of a night that cannot be finished.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use models::weights::sha256_hex;
+use stages::blocking;
+use stages::nightly::NightError;
+use stages::nightly::known::read_lineage;
+use stages::nightly::plan::{Nights, Plan};
+use stages::nightly::report::Verdict;
+use stages::registry::CONFIG;
+use stages::starts::State;
+use stages::store::Stores;
+
+use super::learn::train;
+use super::lease::Lease;
+use super::{MANIFEST, Stop, end, registry, told};
+use crate::conf::Conf;
+use crate::run::{place, say};
+use crate::{Exit, RunEnd};
+
+/// Trains a version once more, from its own manifest and plan, below `output`; the registry is only read.
+///
+/// # Errors
+/// There is no such version, or none that a night made; its masks cannot be read; the training fails.
+pub async fn again(
+    conf: &Conf,
+    stores: &Arc<Stores>,
+    version: &str,
+    output: &str,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<Exit, RunEnd> {
+    let stop: Stop = stop.boxed().shared();
+    let registry = registry(conf, stores)?;
+    let record = registry.resolve(version).await.map_err(NightError::from)?;
+    let of_a_night = |what: &str| {
+        RunEnd::Conf(format!(
+            "--again: expected a version that a night made, found {}, made by {}: {what}",
+            record.version, record.made_by
+        ))
+    };
+    if record.file(MANIFEST).is_none() {
+        return Err(of_a_night("it has no manifest of what it learnt from"));
+    }
+    let read = |file: &'static str| {
+        let (registry, record) = (&registry, &record);
+        async move { registry.read(record, file).await.map_err(NightError::from) }
+    };
+    let plan: Plan = serde_json::from_slice(&read(CONFIG).await?)
+        .map_err(|error| of_a_night(&format!("its {CONFIG} is no plan: {error}")))?;
+    let manifest = read(MANIFEST).await?;
+    let lineage = blocking(move || read_lineage(manifest)).await.map_err(NightError::from)?;
+    let output = place(stores, "--output", output)?;
+    let Some(trained) = train(conf, &registry, &output, &plan, &lineage, stop).await? else {
+        return Ok(Exit::SomeFailed);
+    };
+    let found = sha256_hex(&trained.weights);
+    if found == record.weights_sha256 {
+        say(&format!("{}: equal weights, SHA-256 {found}", record.version));
+        return Ok(Exit::Done);
+    }
+    say(&format!(
+        "{}: other weights, SHA-256 {found} and not {}; with several threads, on another processor or by another version of \
+         the software sums round otherwise",
+        record.version, record.weights_sha256
+    ));
+    Ok(Exit::SomeFailed)
+}
+
+/// Ends the unfinished night, if there is one; the champion stays.
+///
+/// # Errors
+/// Another process is at work on it; the registry cannot be used.
+pub async fn abandon(conf: &Conf, stores: &Arc<Stores>) -> Result<Exit, RunEnd> {
+    let registry = registry(conf, stores)?;
+    let lease = Lease::take(&registry, false).await?;
+    let ended = async {
+        let nights = Nights::of(&registry).await?;
+        let Some((night, plan)) = nights.unfinished else {
+            say("no night is unfinished: nothing to abandon");
+            return Ok(());
+        };
+        let why = vec!["it was abandoned by hand".to_owned()];
+        end(&night, &told(&plan.facts, Verdict::Kept, why), None).await
+    };
+    let ended: Result<(), NightError> = ended.await;
+    lease.end(State::Ended).await;
+    ended?;
+    Ok(Exit::Done)
+}

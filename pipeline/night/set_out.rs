@@ -1,0 +1,245 @@
+//! What a night sets out to do: looks for what is new, and freezes a plan of what is trained and judged.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use models::ModelConf;
+use models::seed::derive;
+use models::train::Recipe;
+use schemas::rows::LineageRow;
+use serde_json::json;
+use stages::blocking;
+use stages::nightly::conf::Start;
+use stages::nightly::find::{Finder, Looked};
+use stages::nightly::held_out::HeldOut;
+use stages::nightly::known::{read_lineage, write_lineage};
+use stages::nightly::plan::{Champion, Facts, LINEAGE, Night, Nights, PLAN, Plan};
+use stages::nightly::report::Verdict;
+use stages::nightly::select::{Selected, fingerprint, select};
+use stages::nightly::{NightError, NightlyConf};
+use stages::registry::{Alias, Registry, VersionName, VersionRecord, WEIGHTS, now};
+use stages::store::Stores;
+
+use super::{Stop, end, told};
+use crate::conf::Conf;
+use crate::run::{SMALL_OBJECT, list, say};
+use crate::{Exit, RunEnd};
+
+/// How a night sets out.
+pub enum SetOut {
+    /// Nothing is new: there is no night.
+    Nothing,
+    /// It ended before there was anything to train.
+    Ended(Exit),
+    /// It has a plan.
+    To(Night, Box<Plan>),
+}
+
+/// Looks what is new, and decides what is trained and judged.
+pub async fn set_out(
+    conf: &Conf,
+    stores: &Arc<Stores>,
+    registry: &Registry,
+    nights: &Nights,
+    stop: Stop,
+) -> Result<SetOut, RunEnd> {
+    let asked = &conf.nightly;
+    let (night, began) = (Night::of(registry, nights.next), now());
+    let cases = list("nightly.manifest", &asked.manifest, conf, stores).await?;
+    let finder = Finder {
+        stores,
+        registry,
+        crop: &conf.crop,
+        max_bytes: conf.run.memory.as_u64(),
+        conf: asked,
+    };
+    let earlier = earlier(nights).await?;
+    let looked = tokio::select! {
+        looked = finder.look(cases, earlier, night.number) => looked?,
+        () = stop => return Err(RunEnd::Stopped),
+    };
+    let found = &looked.found;
+    say(&format!(
+        "{} cases: {} as before, {} new, {} changed; of these {} masks may teach, {} may not, {} cases failed",
+        found.cases,
+        found.unchanged,
+        found.new,
+        found.changed,
+        found.masks_accepted,
+        found.masks_rejected,
+        found.failed
+    ));
+    if looked.is_nothing() {
+        say("nothing new since the last night: nothing to do");
+        return Ok(SetOut::Nothing);
+    }
+    let Looked {
+        mut lineage,
+        found,
+        rejects,
+        drift,
+    } = looked;
+    let facts = Facts {
+        night: night.number,
+        method: registry.method().to_owned(),
+        began,
+        found,
+        rejects,
+        drift,
+    };
+    let selected = select(&lineage, asked, night.number);
+    let set = held_out(registry, &lineage, asked).await?;
+    let nothing = match &set {
+        _ if facts.found.masks_accepted == 0 => Some("none of the new masks may teach".to_owned()),
+        Err(persons) => Some(format!(
+            "expected {} held-out persons to judge on (nightly.least_held_out), found {persons} so far; the new masks \
+             are kept for the nights to come",
+            asked.least_held_out
+        )),
+        Ok(_) => None,
+    };
+    if let Some(why) = nothing {
+        night.put(LINEAGE, write_lineage(&lineage)?).await?;
+        let report = told(&facts, Verdict::NothingToJudge, vec![why]);
+        end(&night, &report, None).await?;
+        return Ok(SetOut::Ended(Exit::NothingJudged));
+    }
+    if selected.new.len() < asked.least_new {
+        let why = format!(
+            "expected {} new masks to train on (nightly.least_new), found {}; they are kept for the nights to come",
+            asked.least_new,
+            selected.new.len()
+        );
+        night.put(LINEAGE, write_lineage(&lineage)?).await?;
+        end(&night, &told(&facts, Verdict::Kept, vec![why]), None).await?;
+        return Ok(SetOut::Ended(Exit::Done));
+    }
+    let Ok(set) = set else {
+        return Err(RunEnd::Unusable("registry.url: expected a held-out set, found none".to_owned()));
+    };
+    let plan = plan(conf, registry, facts, &lineage, &selected, set).await?;
+    for index in selected.all() {
+        lineage[index].taught = true;
+    }
+    night.put(LINEAGE, write_lineage(&lineage)?).await?;
+    // the commit: from here on the night goes on by it, whatever the configuration says
+    if !night.create(PLAN, &plan).await? {
+        let message = format!(
+            "registry.url: expected night {} to be ours, found the plan of another one; start again",
+            night.number
+        );
+        return Err(RunEnd::Unusable(message));
+    }
+    Ok(SetOut::To(night, Box::new(plan)))
+}
+
+/// Returns the lineage of the last night that ended, with what its promoted model learnt noted.
+async fn earlier(nights: &Nights) -> Result<Vec<LineageRow>, RunEnd> {
+    let Some((night, end)) = &nights.last else {
+        return Ok(Vec::new());
+    };
+    let mut rows = lineage_of(night).await?;
+    for row in &mut rows {
+        row.learnt |= row.taught && end.verdict == Verdict::Promoted;
+        row.taught = false;
+    }
+    Ok(rows)
+}
+
+pub async fn lineage_of(night: &Night) -> Result<Vec<LineageRow>, NightError> {
+    let bytes = night.place.join(LINEAGE).read(SMALL_OBJECT).await?;
+    Ok(blocking(move || read_lineage(bytes)).await?)
+}
+
+/// Returns the frozen set, or freezes the first one once enough persons are held out; else how many there are.
+async fn held_out(
+    registry: &Registry,
+    lineage: &[LineageRow],
+    conf: &NightlyConf,
+) -> Result<Result<HeldOut, usize>, NightError> {
+    if let Some(set) = HeldOut::current(registry).await? {
+        return Ok(Ok(set));
+    }
+    match HeldOut::choose(1, lineage, conf) {
+        Ok(set) => Ok(Ok(set.freeze(registry).await?)),
+        Err(persons) => Ok(Err(persons)),
+    }
+}
+
+async fn plan(
+    conf: &Conf,
+    registry: &Registry,
+    facts: Facts,
+    lineage: &[LineageRow],
+    selected: &Selected,
+    held_out: HeldOut,
+) -> Result<Plan, RunEnd> {
+    let asked = &conf.nightly;
+    let champion = match registry.alias(Alias::Champion).await.map_err(NightError::from)? {
+        None => None,
+        Some(entry) => {
+            let record = registry.version(&entry.version).await.map_err(NightError::from)?;
+            Some((entry.number, record))
+        }
+    };
+    let mut recipe = conf.train.recipe.clone();
+    recipe.seed = derive(asked.seed, &format!("night {}", facts.night));
+    recipe.version = String::new();
+    let starts_from_champion = match &champion {
+        Some((_, record)) if asked.start == Start::Champion => {
+            fits(registry, record, &recipe).await?
+        }
+        _ => false,
+    };
+    let begun_with = champion.as_ref().filter(|_| starts_from_champion);
+    let decides = json!({
+        "recipe": recipe,
+        "crop": conf.crop,
+        "start": begun_with.map(|(_, record)| &record.weights_sha256),
+    });
+    let hash = fingerprint(lineage, selected, &decides);
+    let version = VersionName::on(SystemTime::now(), &hash).map_err(NightError::from)?;
+    recipe.version = version.to_string();
+    let taught: Vec<&LineageRow> = selected.all().into_iter().map(|index| &lineage[index]).collect();
+    let mut persons: Vec<&str> = taught.iter().filter_map(|row| row.person.as_deref()).collect();
+    persons.sort_unstable();
+    persons.dedup();
+    Ok(Plan {
+        version,
+        champion: champion.map(|(number, record)| Champion {
+            version: record.version,
+            number,
+            weights_sha256: record.weights_sha256,
+        }),
+        starts_from_champion,
+        crop: conf.crop.clone(),
+        model: ModelConf {
+            chain: vec![registry.method().to_owned()],
+            weights: ModelConf::default().weights,
+            ..conf.model.clone()
+        },
+        margins: asked.margins,
+        bootstrap: asked.bootstrap,
+        held_out,
+        new: selected.new.len(),
+        replayed: selected.replayed.len(),
+        persons: persons.len(),
+        recipe,
+        facts,
+    })
+}
+
+/// Says whether a training by this recipe can start from a version's weights; if not, it starts from fresh ones, and that
+/// is said.
+async fn fits(registry: &Registry, record: &VersionRecord, recipe: &Recipe) -> Result<bool, RunEnd> {
+    let bytes = registry.read(record, WEIGHTS).await.map_err(NightError::from)?;
+    let recipe = recipe.clone();
+    let checked = blocking(move || models::train::can_start(&recipe, &bytes)).await;
+    if let Err(error) = &checked {
+        say(&format!(
+            "the champion {} cannot be trained on, the training starts from fresh weights: {error}",
+            record.version
+        ));
+    }
+    Ok(checked.is_ok())
+}

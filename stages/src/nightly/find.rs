@@ -1,0 +1,459 @@
+//! Looks for masks that are new since the last night, cuts them, measures them, and says which may teach.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{FutureExt as _, StreamExt as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use schemas::payload::Named;
+use schemas::rows::{LineageRow, Split, Verdict};
+use schemas::{Cropped, Fault, FaultKind, Listed, Outcome};
+use sha2::Sha256;
+
+use super::NightError;
+use super::conf::NightlyConf;
+use super::drift::{Drift, Seen, drifts, samples};
+use super::gate::{GatedCase, GatedMask, gate};
+use super::known::Known;
+use super::measure::{Measured, Teaching, measure, measure_scan};
+use super::report::{Found, Reject};
+use super::split::split;
+use crate::compare::key::hex;
+use crate::crop::CropConf;
+use crate::gather::Cut;
+use crate::objects::stamps;
+use crate::registry::Registry;
+use crate::stage::blocking;
+use crate::store::{StoreError, Stores};
+use crate::train::cache;
+
+/// Rejects that a report lists one by one; the lineage has all.
+const LISTED_MOST: usize = 200;
+
+/// Cases that the store is asked about at once.
+const ASKED_AT_ONCE: usize = 16;
+
+/// What a night found.
+#[derive(Debug, Clone)]
+pub struct Looked {
+    /// Every mask that was ever seen, as it is now: by case and from the head down.
+    pub lineage: Vec<LineageRow>,
+    /// Counts.
+    pub found: Found,
+    /// Masks and cases of this night that may not teach, the first of them.
+    pub rejects: Vec<Reject>,
+    /// How the accepted masks of this night differ from those known.
+    pub drift: Vec<Drift>,
+}
+
+impl Looked {
+    /// Returns whether nothing is new: the night need not begin.
+    pub fn is_nothing(&self) -> bool {
+        self.found.new + self.found.changed == 0
+    }
+}
+
+/// What is needed to look for masks.
+#[derive(Debug)]
+pub struct Finder<'a> {
+    /// Where they lie.
+    pub stores: &'a Arc<Stores>,
+    /// Where cut cubes are kept.
+    pub registry: &'a Registry,
+    /// How they are cut.
+    pub crop: &'a CropConf,
+    /// Most bytes of one object and of one volume.
+    pub max_bytes: u64,
+    /// What is asked for.
+    pub conf: &'a NightlyConf,
+}
+
+/// One case, looked at.
+enum Case {
+    /// As an earlier night saw it.
+    Unchanged,
+    /// Not seen before, or otherwise.
+    New(Box<NewCase>),
+}
+
+struct NewCase {
+    case_id: String,
+    person: Option<String>,
+    source: Option<String>,
+    stamp: Option<String>,
+    is_changed: bool,
+    outcome: Result<CutCase, Fault>,
+}
+
+/// A case's masks in their cubes and in numbers.
+struct CutCase {
+    patches: String,
+    /// Of the scan: what every row of the case says.
+    scan: LineageRow,
+    masks: Vec<(schemas::Level, Measured)>,
+}
+
+impl Finder<'_> {
+    /// Looks at the cases of a manifest; `earlier` is the lineage of the last night that ended, with what its promoted
+    /// model learnt noted.
+    ///
+    /// # Errors
+    /// The registry's store cannot be used. What is wrong with a case is a row.
+    pub async fn look(
+        &self,
+        cases: Vec<Outcome<Listed>>,
+        mut earlier: Vec<LineageRow>,
+        night: u32,
+    ) -> Result<Looked, NightError> {
+        let salt = salt(self.registry).await?;
+        let mut seen: HashMap<String, State> = HashMap::new();
+        for row in &earlier {
+            seen.entry(row.case_id.to_ascii_lowercase()).or_default().see(row);
+        }
+        let count = cases.len();
+        let looks = cases.into_iter().map(|case| {
+            let id = match &case {
+                Ok(case) => case.id.folded(),
+                Err(failure) => failure.id.folded(),
+            };
+            self.case(case, seen.get(&id).cloned(), &salt)
+        });
+        // the store is asked about many at once; of those that are new each holds its volume only while it is cut
+        let mut looks = futures::stream::iter(looks).buffered(ASKED_AT_ONCE);
+        let mut found = Found {
+            cases: count,
+            ..Found::default()
+        };
+        let mut new = Vec::new();
+        while let Some(case) = looks.next().await {
+            match case? {
+                Case::Unchanged => found.unchanged += 1,
+                Case::New(case) => new.push(*case),
+            }
+        }
+        drop(looks);
+        new.sort_by(|a, b| a.case_id.cmp(&b.case_id));
+        found.changed = new.iter().filter(|case| case.is_changed).count();
+        found.new = new.len() - found.changed;
+
+        let anew: HashSet<String> = new.iter().map(|case| case.case_id.to_ascii_lowercase()).collect();
+        earlier.retain(|row| !anew.contains(&row.case_id.to_ascii_lowercase()));
+        let conf = self.conf.clone();
+        let (rows, known) = blocking(move || rows_of(new, earlier, &conf, night)).await;
+        let drift = drifts(&samples(&watched(&known), &watched(&rows)));
+        let mut rejects = Vec::new();
+        for row in &rows {
+            match row.verdict {
+                Verdict::Accepted => {
+                    found.masks_accepted += 1;
+                    continue;
+                }
+                Verdict::Rejected => found.masks_rejected += 1,
+                Verdict::Failed => found.failed += 1,
+            }
+            for reason in &row.reasons {
+                *found.by_reason.entry(reason.clone()).or_default() += 1;
+            }
+            if rejects.len() < LISTED_MOST {
+                rejects.push(Reject {
+                    case_id: row.case_id.clone(),
+                    level: row.level.map(|level| level.as_str().to_owned()),
+                    reasons: row.reasons.clone(),
+                });
+            }
+        }
+        let mut lineage = known;
+        lineage.extend(rows);
+        lineage.sort_by(|a, b| (&a.case_id, a.level).cmp(&(&b.case_id, b.level)));
+        Ok(Looked {
+            lineage,
+            found,
+            rejects,
+            drift,
+        })
+    }
+
+    async fn case(
+        &self,
+        case: Outcome<Listed>,
+        state: Option<State>,
+        salt: &[u8],
+    ) -> Result<Case, NightError> {
+        let is_changed = state.is_some();
+        let state = state.unwrap_or_default();
+        let listed = match case {
+            Ok(case) => teaching(case.body),
+            // a row of the manifest that names no mask
+            Err(failure) => {
+                if state.is_final(None) {
+                    return Ok(Case::Unchanged);
+                }
+                return Ok(Case::New(Box::new(NewCase {
+                    case_id: failure.id.to_string(),
+                    person: failure.person,
+                    source: None,
+                    stamp: None,
+                    is_changed,
+                    outcome: Err(failure.fault),
+                })));
+            }
+        };
+        let case_id = listed.origin.id.to_string();
+        let person = Some(listed.origin.person.clone());
+        let source = Some(source(&listed.mask, salt));
+        let stamped = stamps(self.stores, &listed.mask).await;
+        let stamp = match &stamped {
+            Ok(stamps) => Some(cache::name(&listed.mask, stamps, self.crop)),
+            Err(_) => None,
+        };
+        if state.is_final(stamp.as_deref()) {
+            return Ok(Case::Unchanged);
+        }
+        let outcome = match (stamped, &stamp) {
+            (Ok(_), Some(name)) => {
+                // as in the flow: a mistake of ours costs the case, and its words went to stderr
+                let cut = AssertUnwindSafe(self.cut(listed, name)).catch_unwind().await;
+                match cut {
+                    Ok(cut) => cut?,
+                    Err(_) => Err(Fault::bug("panic", "panicked on this case")),
+                }
+            }
+            (Err(fault), _) => Err(fault.about("mask")),
+            (Ok(_), None) => Err(Fault::bug("no_stamp", "expected a stamp of what is there, found none")),
+        };
+        Ok(Case::New(Box::new(NewCase {
+            case_id,
+            person,
+            source,
+            stamp,
+            is_changed,
+            outcome,
+        })))
+    }
+
+    /// Cuts a case, keeps its cubes in the registry, and measures them; a fault of the case is the inner one.
+    async fn cut(&self, listed: Listed, name: &str) -> Result<Result<CutCase, Fault>, NightError> {
+        let cropped = match Cut::new(self.stores, self.crop, self.max_bytes).run(listed).await {
+            Ok(cropped) => cropped,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let (crop, name) = (self.crop.clone(), name.to_owned());
+        let measured = blocking(move || measured(cropped, &crop, name)).await;
+        let (cut, packed) = match measured {
+            Ok(measured) => measured,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        // the registry must take them: what a model learnt from is to be had again
+        self.registry.place(&cut.patches).put(packed).await?;
+        Ok(Ok(cut))
+    }
+}
+
+/// Returns the case with the mask that teaches in the first place, and nothing else: its reference, if it has one.
+fn teaching(listed: Listed) -> Listed {
+    Listed {
+        mask: listed.reference.unwrap_or(listed.mask),
+        reference: None,
+        image: None,
+        ..listed
+    }
+}
+
+fn measured(cropped: Cropped, crop: &CropConf, patches: String) -> Result<(CutCase, Bytes), Fault> {
+    let mut scan = LineageRow::new(cropped.origin.id.as_str(), Verdict::Accepted, 0);
+    measure_scan(&cropped.grid).put(&mut scan);
+    let mut masks = Vec::new();
+    let mut cubes = Vec::new();
+    for vertebra in cropped.vertebrae {
+        masks.push((vertebra.level, measure(&Teaching::from(&vertebra))));
+        // a label thinner than a voxel of the cube is rejected, and leaves nothing to keep
+        if vertebra.input.voxels() > 0 {
+            cubes.push((vertebra.level, vertebra.input.mask));
+        }
+    }
+    if cubes.is_empty() {
+        return Err(Fault::unsuitable(
+            "empty_cubes",
+            "mask: expected a label that fills a voxel of its cube, found none",
+        ));
+    }
+    let packed = cache::write(&cubes, crop)?;
+    let cut = CutCase {
+        patches,
+        scan,
+        masks,
+    };
+    Ok((cut, packed.into()))
+}
+
+/// What earlier nights know of a case.
+#[derive(Debug, Clone, Default)]
+struct State {
+    stamp: Option<String>,
+    /// Why it gave no mask, if it did not.
+    kind: Option<FaultKind>,
+    is_known: bool,
+}
+
+impl State {
+    fn see(&mut self, row: &LineageRow) {
+        self.is_known = true;
+        self.stamp.clone_from(&row.stamp);
+        self.kind = row.kind;
+    }
+
+    /// Whether to look again would show the same: the mask is as it was, and it was not the world's fault that it could
+    /// not be had.
+    fn is_final(&self, stamp: Option<&str>) -> bool {
+        use FaultKind::{Bug, Exhausted, Missing, Timeout, Unavailable};
+        let passes = matches!(self.kind, Some(Missing | Unavailable | Exhausted | Timeout | Bug));
+        // what is still missing is nothing new either
+        let is_still_missing = self.kind == Some(Missing) && stamp.is_none();
+        self.is_known && self.stamp.as_deref() == stamp && (!passes || is_still_missing)
+    }
+}
+
+/// Returns the rows of the new cases, gated, beside those of all others.
+fn rows_of(
+    new: Vec<NewCase>,
+    earlier: Vec<LineageRow>,
+    conf: &NightlyConf,
+    night: u32,
+) -> (Vec<LineageRow>, Vec<LineageRow>) {
+    let sides = sides(&earlier);
+    let known = Known::of(&earlier);
+    let gated: Vec<GatedCase> = new
+        .iter()
+        .filter_map(|case| {
+            let cut = case.outcome.as_ref().ok()?;
+            Some(GatedCase {
+                case_id: case.case_id.clone(),
+                person: case.person.clone().unwrap_or_default(),
+                masks: cut
+                    .masks
+                    .iter()
+                    .map(|(level, measured)| GatedMask {
+                        level: *level,
+                        measured: measured.clone(),
+                    })
+                    .collect(),
+            })
+        })
+        .collect();
+    let mut reasons = gate(&gated, &known, &conf.gates).into_iter();
+    let mut rows = Vec::new();
+    for case in new {
+        let side = case.person.as_deref().map(|person| side(person, &sides, conf));
+        let named = |verdict| LineageRow {
+            person: case.person.clone(),
+            split: side,
+            source: case.source.clone(),
+            stamp: case.stamp.clone(),
+            ..LineageRow::new(case.case_id.as_str(), verdict, night)
+        };
+        let cut = match &case.outcome {
+            Ok(cut) => cut,
+            Err(fault) => {
+                rows.push(LineageRow {
+                    reasons: vec![fault.reason.to_owned()],
+                    kind: Some(fault.kind),
+                    ..named(Verdict::Failed)
+                });
+                continue;
+            }
+        };
+        let of_case = reasons.next().unwrap_or_default();
+        for ((level, measured), reasons) in cut.masks.iter().zip(of_case) {
+            let verdict = if reasons.is_empty() {
+                Verdict::Accepted
+            } else {
+                Verdict::Rejected
+            };
+            let mut row = LineageRow {
+                level: Some(*level),
+                reasons: reasons.iter().map(|reason| reason.as_str().to_owned()).collect(),
+                patches: (!measured.is_empty()).then(|| cut.patches.clone()),
+                spacing_mm: cut.scan.spacing_mm,
+                thickness_mm: cut.scan.thickness_mm,
+                ..named(verdict)
+            };
+            measured.put(&mut row);
+            rows.push(row);
+        }
+    }
+    (rows, earlier)
+}
+
+/// Returns the sides that persons have been put to: they stay there.
+fn sides(lineage: &[LineageRow]) -> BTreeMap<&str, Split> {
+    let put = lineage
+        .iter()
+        .filter_map(|row| Some((row.person.as_deref()?, row.split?)));
+    put.collect()
+}
+
+fn side(person: &str, sides: &BTreeMap<&str, Split>, conf: &NightlyConf) -> Split {
+    if let Some(side) = sides.get(person) {
+        return *side;
+    }
+    if conf.held_out_persons.iter().any(|held_out| held_out == person) {
+        return Split::HeldOut;
+    }
+    split(person, &conf.split_key, conf.held_out)
+}
+
+/// Returns the numbers of accepted masks that are watched.
+fn watched(rows: &[LineageRow]) -> Vec<Seen<'static>> {
+    let accepted = rows.iter().filter(|row| row.verdict == Verdict::Accepted);
+    let seen = accepted.filter_map(|row| {
+        Some(Seen {
+            level: row.level?.as_str(),
+            volume_mm3: row.volume_mm3,
+            extent_mm: axes(row.extent_mm),
+            spacing_mm: axes(row.spacing_mm),
+            thickness_mm: row.thickness_mm,
+            intensity_mean: row.intensity_mean,
+            intensity_sd: row.intensity_sd,
+        })
+    });
+    seen.collect()
+}
+
+fn axes(mm: Option<[f64; 3]>) -> [Option<f64>; 3] {
+    mm.map_or([None; 3], |mm| mm.map(Some))
+}
+
+/// Returns the keyed hash of where a mask lies and how its labels are read.
+fn source(mask: &Named, salt: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(salt).expect("HMAC takes keys of any length");
+    mac.update(mask.scheme.to_string().as_bytes());
+    mac.update(b"\n");
+    mac.update(mask.url.expose().as_bytes());
+    hex(&mac.finalize().into_bytes()[..16])
+}
+
+/// Bytes of the registry's salt.
+const SALT_BYTES: u64 = 32;
+
+/// Returns what sources are hashed under: random, made by the first night, so that no record number can be looked up in
+/// a table of hashes.
+async fn salt(registry: &Registry) -> Result<Bytes, StoreError> {
+    let place = registry.place("salt");
+    let mut salt = [0_u8; SALT_BYTES as usize];
+    loop {
+        match place.read(SALT_BYTES).await {
+            Ok(salt) => return Ok(salt),
+            Err(StoreError::Store(object_store::Error::NotFound { .. })) => {}
+            Err(error) => return Err(error),
+        }
+        use rand::TryRng as _;
+        rand::rngs::SysRng
+            .try_fill_bytes(&mut salt)
+            .map_err(|_| StoreError::Setup("expected random bytes from the operating system, got none".to_owned()))?;
+        if place.create(Bytes::copy_from_slice(&salt)).await? {
+            return Ok(Bytes::copy_from_slice(&salt));
+        }
+    }
+}

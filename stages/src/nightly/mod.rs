@@ -1,0 +1,71 @@
+//! The nightly job, part by part; `pipeline/night.rs` says in which order.
+//!
+//! Listed in that order: what is asked for, which masks are new, which may teach, on whom is judged, what is learnt from,
+//! what a night set out to do, whether its model is better, and what is told of it.
+
+pub mod conf;
+pub mod find;
+pub mod measure;
+pub mod gate;
+pub mod split;
+pub mod known;
+pub mod drift;
+pub mod held_out;
+pub mod select;
+pub mod plan;
+pub mod judge;
+pub mod report;
+pub mod card;
+#[cfg(test)]
+mod testing;
+
+use schemas::Fault;
+
+use crate::registry::RegistryError;
+use crate::store::StoreError;
+use crate::tables::TablesError;
+
+pub use conf::NightlyConf;
+
+/// Why a night could not go on. It is not lost: the next start goes on where it stood.
+#[derive(Debug, thiserror::Error)]
+pub enum NightError {
+    /// The registry's.
+    #[error("registry.url: {0}")]
+    Registry(#[from] RegistryError),
+    /// The store's.
+    #[error("registry.url: {0}")]
+    Store(#[from] StoreError),
+    /// The lineage cannot be written or read back.
+    #[error("registry.url, lineage: {0}")]
+    Lineage(#[from] TablesError),
+    /// A file of a night, or a list of held-out masks, is not what it should be.
+    #[error("registry.url: expected what a night wrote in {name}, found something else: {error}")]
+    Damaged {
+        /// Its name below the method's part of the registry.
+        name: String,
+        /// What is wrong with it.
+        error: String,
+    },
+    /// A mask that models are judged on cannot be read any more.
+    #[error(
+        "registry.url: expected the frozen masks of held-out set {number} as they were, found one of case {case_id} \
+         that is not: {fault}; put the file back, or take away the set's list so that the next night freezes another"
+    )]
+    HeldOut {
+        /// Number of the set.
+        number: u32,
+        /// Pseudonym of the case.
+        case_id: String,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+    /// A mask to train on cannot be read any more.
+    #[error("registry.url: expected the cut masks of the lineage, found one of case {case_id} that is not: {fault}")]
+    Mask {
+        /// Pseudonym of the case.
+        case_id: String,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+}
