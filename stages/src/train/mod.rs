@@ -194,6 +194,7 @@ pub async fn train(
             measure: &|prediction, reference| scores(prediction, reference, [1.0; 3]),
             restorer: others.restorer.as_deref(),
             base: others.base.as_deref(),
+            start: None,
         };
         let trained = models::train::train(&job, resume.as_deref(), &mut on_event);
         let trained = match failed {
