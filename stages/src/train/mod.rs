@@ -25,7 +25,8 @@ use serde_json::Value;
 use crate::metrics::scores;
 use crate::store::{Place, StoreError};
 
-pub use gather::{Gather, Split};
+pub use cache::Cubes;
+pub use gather::{CaseCubes, Gather, Split, cubes_at};
 pub use scored::{Scored, mean, metric};
 pub use watcher::{At, Progress};
 
