@@ -137,7 +137,7 @@ pub struct Job<'a> {
     /// Weights of an LSD-EBM whose encoder and generator are kept: only the energy is trained, anew.
     pub base: Option<&'a [u8]>,
     /// Finished weights of the recipe's own networks that the fit starts from instead of fresh ones, the energy's
-    /// included. A checkpoint goes before them, but must have begun with the same ones.
+    /// included; never beside a base. A checkpoint goes before them, but must have begun with the same ones.
     pub start: Option<&'a [u8]>,
 }
 
