@@ -93,6 +93,7 @@ pub fn redacted(conf: &Conf) -> Conf {
         &mut conf.train.output,
         &mut conf.train.restorer,
         &mut conf.train.base,
+        &mut conf.train.start,
     ]);
     for text in places {
         if let Ok(mut url) = url::Url::parse(text) {
@@ -129,5 +130,14 @@ mod tests {
         assert_eq!(shown.run.output, "out/here");
         let text = json!(shown).to_string();
         assert!(!text.contains("secret") && !text.contains("abc"), "{text}");
+    }
+
+    #[cfg(feature = "torch")]
+    #[test]
+    fn so_are_secrets_of_the_weights_that_a_training_starts_from() {
+        let settings = ["train.start=https://host/w.safetensors?token=abc".to_owned()];
+        let conf = Conf::read(None, std::iter::empty(), &settings).expect("conf");
+        let shown = redacted(&conf);
+        assert_eq!(shown.train.start, "https://host/w.safetensors?***");
     }
 }

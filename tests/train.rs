@@ -86,3 +86,21 @@ fn a_mask_beyond_the_memory_budget_is_not_read() {
     assert!(said.contains("too_large"), "{said}");
     assert!(said.contains("found none among 2 cases"), "{said}");
 }
+
+#[test]
+fn weights_that_no_training_can_start_from_are_told() {
+    for (settings, exit, expected) in [
+        (&["train.start=nowhere.safetensors"][..], 2, "train.start: "),
+        (&["train.start=a.nii.gz", "train.base=a.nii.gz"], 2, "found both"),
+        (
+            &["train.start=a.nii.gz"],
+            3,
+            "weights: expected a safetensors file",
+        ),
+    ] {
+        let (output, _) = train(&block(21, 0.0), settings);
+        let (code, said) = said(&output);
+        assert_eq!(code, Some(exit), "{said}");
+        assert!(said.contains(expected), "{said}");
+    }
+}

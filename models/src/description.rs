@@ -115,11 +115,11 @@ impl LatentStatistics {
 }
 
 impl Description {
-    /// Returns the description in the metadata of weights of one method.
+    /// Returns the description in the metadata of weights of whatever method.
     ///
     /// # Errors
-    /// [`ModelError::Weights`] if there is none, or one of another method or without sense.
-    pub fn of(method: Method, metadata: &HashMap<String, String>) -> Result<Self, ModelError> {
+    /// [`ModelError::Weights`] if there is none, or one without sense.
+    pub fn read(metadata: &HashMap<String, String>) -> Result<Self, ModelError> {
         let Some(text) = metadata.get(DESCRIPTION) else {
             return Err(ModelError::Weights(format!(
                 "expected a metadata entry {DESCRIPTION:?}, found none"
@@ -127,14 +127,53 @@ impl Description {
         };
         let description: Self = serde_json::from_str(text)
             .map_err(|error| ModelError::Weights(format!("metadata entry {DESCRIPTION:?}: {error}")))?;
+        description.check()?;
+        Ok(description)
+    }
+
+    /// Returns the description in the metadata of weights of one method.
+    ///
+    /// # Errors
+    /// [`ModelError::Weights`] if there is none, or one of another method or without sense.
+    pub fn of(method: Method, metadata: &HashMap<String, String>) -> Result<Self, ModelError> {
+        let description = Self::read(metadata)?;
         if description.method != method {
             return Err(ModelError::Weights(format!(
                 "expected weights of method {method}, found {}",
                 description.method
             )));
         }
-        description.check()?;
         Ok(description)
+    }
+
+    /// Returns by name what is not the same in another description. Version and latent statistics do not count: weights
+    /// that differ in nothing else are of the same networks.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let Self {
+            method,
+            version: _,
+            preset,
+            network,
+            levels,
+            levels_walked,
+            walk,
+            short,
+            latent: _,
+        } = self;
+        let parts = [
+            ("method", *method == other.method),
+            ("preset", *preset == other.preset),
+            ("network", *network == other.network),
+            ("levels", *levels == other.levels),
+            ("levels_walked", *levels_walked == other.levels_walked),
+            ("walk", *walk == other.walk),
+            ("short", *short == other.short),
+        ];
+        parts
+            .into_iter()
+            .filter(|(_, is_same)| !is_same)
+            .map(|(name, _)| name)
+            .collect()
     }
 
     /// Returns the metadata that holds this description.

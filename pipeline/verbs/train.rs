@@ -55,6 +55,7 @@ pub async fn train(
     let others = Others {
         restorer: weights("train.restorer", &train.restorer, stores).await?,
         base: weights("train.base", &train.base, stores).await?,
+        start: weights("train.start", &train.start, stores).await?,
     };
     let ended = stages::train::train(split, train, configuration, &output, others, stop, tell).await?;
     for case in &ended.validation {

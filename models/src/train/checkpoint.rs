@@ -7,6 +7,7 @@ use tch::{Device, Tensor};
 
 use crate::description::{Description, LatentStatistics, Method};
 use crate::networks::ENERGY;
+use crate::networks::layers::{Fresh, Parameters as _, Stored};
 use crate::reconstructor::ModelError;
 use crate::seed::derive;
 use crate::train::fresh::fresh;
@@ -49,17 +50,43 @@ const PLACE: &str = "training";
 impl State {
     /// Starts a training from fresh weights.
     pub fn start(recipe: &Recipe) -> Result<Self, ModelError> {
+        Self::begin(fresh_of(recipe)?, recipe)
+    }
+
+    /// Starts a training from finished weights of the recipe's own networks, the energy and what BatchNorm has counted
+    /// included. Moments are fresh, steps count from 0, and the statistics of the latents are found anew.
+    ///
+    /// # Errors
+    /// [`ModelError::Conf`] that says what differs for weights of other networks, [`ModelError::Weights`] for bytes that
+    /// hold none, or not all of them.
+    pub fn fine_tuning(bytes: &[u8], recipe: &Recipe) -> Result<Self, ModelError> {
+        let weights = read(bytes)?;
+        let description = Description::read(&weights.metadata)?;
+        let differences = description.differences(&recipe.description(LatentStatistics::default()));
+        if !differences.is_empty() {
+            return Err(ModelError::Conf(format!(
+                "train.start: expected weights of the recipe's own networks, found others, by their {}",
+                differences.join(", ")
+            )));
+        }
+        let mut given = Stored::on(&weights.tensors, "", Device::Cpu);
+        let mut all = Tensors::new();
+        // those that a network asks for, as when the weights are opened: whatever else the file holds is not trained
+        for (name, tensor) in fresh_of(recipe)? {
+            let tensor = given.get(&name, &tensor.size(), Fresh::Constant(0.0))?;
+            all.insert(name, tensor);
+        }
+        Self::begin(all, recipe)
+    }
+
+    fn begin(all: Tensors, recipe: &Recipe) -> Result<Self, ModelError> {
+        let (energy, networks): (Tensors, Tensors) =
+            all.into_iter().partition(|(name, _)| name.starts_with(ENERGY));
         let latent = if recipe.standardises() {
             LatentStatistics::neutral(recipe.network.latents())
         } else {
             LatentStatistics::default()
         };
-        let all = fresh(
-            &recipe.description(latent.clone()),
-            derive(recipe.seed, "weights"),
-        )?;
-        let (energy, networks): (Tensors, Tensors) =
-            all.into_iter().partition(|(name, _)| name.starts_with(ENERGY));
         Ok(Self {
             phase: Phase::Fit,
             seconds: 0.0,
@@ -109,8 +136,8 @@ impl State {
     pub fn learning_from(self, hash: String) -> Result<Self, ModelError> {
         if !self.taught_by.is_empty() && self.taught_by != hash {
             return Err(ModelError::Conf(
-                "train: expected the masks, train.restorer and train.base of the checkpoint, found others; another \
-                 train.output begins anew"
+                "train: expected the masks, train.restorer, train.base and train.start of the checkpoint, found \
+                 others; another train.output begins anew"
                     .to_owned(),
             ));
         }
@@ -144,6 +171,13 @@ impl State {
         all
     }
 
+    /// Returns the weights of the last step, without their running mean.
+    pub fn last(&self) -> Result<Tensors, ModelError> {
+        let mut all = self.networks.frozen()?;
+        all.extend(self.energy.frozen()?);
+        Ok(all)
+    }
+
     /// Returns the checkpoint as bytes.
     pub fn write(&self, recipe: &Recipe) -> Result<Vec<u8>, ModelError> {
         let mut tensors = Tensors::new();
@@ -175,17 +209,13 @@ impl State {
         })?;
         let place: Place = serde_json::from_str(text)
             .map_err(|error| ModelError::Weights(format!("metadata entry {PLACE:?}: {error}")))?;
-        let same = |recipe: &Recipe| {
-            let neutral = LatentStatistics::default();
-            let mut description = recipe.description(neutral);
-            description.version.clear();
-            description
-        };
-        if same(&place.recipe) != same(recipe) {
-            return Err(ModelError::Conf(
-                "train.recipe: expected the method, preset, networks, levels and walk of the checkpoint, found others"
-                    .to_owned(),
-            ));
+        let of = |recipe: &Recipe| recipe.description(LatentStatistics::default());
+        let differences = of(&place.recipe).differences(&of(recipe));
+        if !differences.is_empty() {
+            return Err(ModelError::Conf(format!(
+                "train.recipe: expected the networks of the checkpoint, found others, by their {}",
+                differences.join(", ")
+            )));
         }
         let mut groups: BTreeMap<String, Trainee> = BTreeMap::new();
         for (name, tensor) in weights.tensors {
@@ -235,6 +265,12 @@ impl State {
             taught_by: place.taught_by,
         })
     }
+}
+
+/// Returns fresh weights of the recipe's networks.
+fn fresh_of(recipe: &Recipe) -> Result<Tensors, ModelError> {
+    let description = recipe.description(LatentStatistics::default());
+    fresh(&description, derive(recipe.seed, "weights"))
 }
 
 fn parts(trainee: &Trainee) -> [(&'static str, &Tensors); 6] {

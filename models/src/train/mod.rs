@@ -12,7 +12,7 @@ use schemas::Level;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 
-use crate::description::{Description, Method};
+use crate::description::{Description, LatentStatistics, Method};
 use crate::networks::device::{device, set_threads};
 use crate::networks::layers::Stored;
 use crate::networks::unet::Unet;
@@ -110,8 +110,12 @@ pub enum Event<'a> {
 /// Where training got to.
 #[derive(Debug, Clone)]
 pub struct Trained {
-    /// The weights as a safetensors file, fit for [`crate::open`].
+    /// The weights as a safetensors file, fit for [`crate::open`]: their running mean.
     pub weights: Vec<u8>,
+    /// The weights of the last step in the same form, without the running mean: equal where the decay of the mean
+    /// (`fit.ema`) is 0, but for what LEBM's BatchNorm counts behind each step. The statistics of the latents are those of
+    /// the mean.
+    pub last: Vec<u8>,
     /// Whether every phase came to its end; if not, the last checkpoint is there to go on from.
     pub complete: bool,
     /// The last validation.
@@ -132,6 +136,9 @@ pub struct Job<'a> {
     pub restorer: Option<&'a [u8]>,
     /// Weights of an LSD-EBM whose encoder and generator are kept: only the energy is trained, anew.
     pub base: Option<&'a [u8]>,
+    /// Finished weights of the recipe's own networks that the fit starts from instead of fresh ones, the energy's
+    /// included; never beside a base. A checkpoint goes before them, but must have begun with the same ones.
+    pub start: Option<&'a [u8]>,
 }
 
 impl Job<'_> {
@@ -139,19 +146,23 @@ impl Job<'_> {
     fn taught_by(&self) -> String {
         let mut names: Vec<String> = self.masks.iter().map(TrainingMask::name).collect();
         names.sort();
-        let weights = [self.restorer, self.base].map(|bytes| bytes.map_or_else(String::new, sha256_hex));
-        sha256_hex([names, weights.to_vec()].concat().join("\n").as_bytes())
+        let hash = |bytes: Option<&[u8]>| bytes.map_or_else(String::new, sha256_hex);
+        let mut weights = vec![hash(self.restorer), hash(self.base)];
+        // no entry without one: checkpoints from before there was a choice go on
+        weights.extend(self.start.map(sha256_hex));
+        sha256_hex([names, weights].concat().join("\n").as_bytes())
     }
 }
 
-/// Trains a method on masks, anew or from the bytes of a checkpoint.
+/// Trains a method on masks, anew, from finished weights, or from the bytes of a checkpoint.
 ///
 /// `on_event` sees every step and every checkpoint; when it breaks, a last checkpoint is given to it and
 /// training ends with what there is.
 ///
 /// # Errors
-/// [`ModelError::Conf`] for a recipe that cannot be, [`ModelError::Weights`] for bytes that are no checkpoint of this
-/// recipe's networks, [`ModelError::Device`] for a device that is not there, [`ModelError::NotFinite`] where training runs away.
+/// [`ModelError::Conf`] for a recipe that cannot be, or weights of other networks to start from; [`ModelError::Weights`]
+/// for bytes that are no checkpoint of this recipe's networks, [`ModelError::Device`] for a device that is not there,
+/// [`ModelError::NotFinite`] where training runs away.
 pub fn train(
     job: &Job<'_>,
     resume: Option<&[u8]>,
@@ -175,10 +186,18 @@ pub fn train(
             "train.recipe.restored: expected weights of a ReconNet in train.restorer, found none".to_owned(),
         ));
     }
-    let state = match (resume, job.base) {
-        (Some(bytes), _) => State::read(bytes, recipe)?,
-        (None, Some(bytes)) => State::start_with(bytes, recipe)?,
-        (None, None) => State::start(recipe)?,
+    let state = match (resume, job.base, job.start) {
+        (_, Some(_), Some(_)) => {
+            return Err(ModelError::Conf(
+                "train.base, train.start: expected weights in one of them, found both: a base's encoder and generator \
+                 stay as they are, those that a training starts from do not"
+                    .to_owned(),
+            ));
+        }
+        (Some(bytes), _, _) => State::read(bytes, recipe)?,
+        (None, Some(bytes), None) => State::start_with(bytes, recipe)?,
+        (None, None, Some(bytes)) => State::fine_tuning(bytes, recipe)?,
+        (None, None, None) => State::start(recipe)?,
     };
     let taught_by = job.taught_by();
     let state = state.on(device)?.learning_from(taught_by)?;
@@ -210,9 +229,9 @@ pub fn train(
     if flow.is_continue() {
         let _ = run.try_out(run.state.phase)?;
     }
-    let weights = recipe.finished(&run.state)?;
     Ok(Trained {
-        weights,
+        weights: recipe.finished(run.state.kept(), &run.state.latent)?,
+        last: recipe.finished(run.state.last()?, &run.state.latent)?,
         complete: flow.is_continue(),
         validation: run.last,
     })
@@ -231,10 +250,10 @@ fn restorer(bytes: &[u8], recipe: &Recipe, device: Device) -> Result<Unet, Model
 }
 
 impl Recipe {
-    /// Returns the safetensors file of the weights as they are to be kept.
-    fn finished(&self, state: &State) -> Result<Vec<u8>, ModelError> {
+    /// Returns the safetensors file of finished weights, as they are to be stored.
+    fn finished(&self, weights: Tensors, latent: &LatentStatistics) -> Result<Vec<u8>, ModelError> {
         let mut stored = Tensors::new();
-        for (name, tensor) in state.kept() {
+        for (name, tensor) in weights {
             // small tensors cost nothing, and the energy's level shifts are small numbers
             let narrow = self.store_half && tensor.numel() > 1024 && !name.starts_with(ENERGY);
             let tensor = if narrow {
@@ -244,6 +263,6 @@ impl Recipe {
             };
             stored.insert(name, tensor);
         }
-        write(&stored, self.description(state.latent.clone()).to_metadata()?)
+        write(&stored, self.description(latent.clone()).to_metadata()?)
     }
 }

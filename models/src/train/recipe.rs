@@ -155,7 +155,7 @@ impl Rate {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnergyConf {
-    /// Steps, learning rate and the like; 0 steps leave the energy untrained.
+    /// Steps, learning rate and the like; 0 steps leave the energy as it starts: untrained, or as `train.start` has it.
     pub fit: Fit,
     /// Pairs of clean and degraded latents that are encoded once and then trained on.
     pub latents: usize,

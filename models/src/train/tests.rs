@@ -7,6 +7,8 @@ use crate::networks::{CompactSize, Network, PaperSize};
 use crate::phantom::vertebra;
 use crate::reconstructor::{ModelConf, Reconstructor as _};
 
+mod start;
+
 /// A recipe of few steps with tiny networks.
 fn tiny(method: Method, preset: Preset, size: Size) -> Recipe {
     let mut recipe = Recipe::of(method, preset, size);
@@ -64,6 +66,7 @@ fn job<'a>(masks: &'a [TrainingMask], recipe: &'a Recipe) -> Job<'a> {
         measure: &nothing_measured,
         restorer: None,
         base: None,
+        start: None,
     }
 }
 
@@ -78,10 +81,14 @@ fn masks() -> Vec<TrainingMask> {
 
 /// Trains until so many steps are made, and returns the result and the last checkpoint.
 fn train_for(recipe: &Recipe, steps: usize, resume: Option<&[u8]>) -> (Trained, Vec<u8>) {
+    job_for(&job(&masks(), recipe), steps, resume)
+}
+
+/// The same, of any job.
+fn job_for(job: &Job<'_>, steps: usize, resume: Option<&[u8]>) -> (Trained, Vec<u8>) {
     let mut left = steps;
     let mut checkpoint = Vec::new();
-    let masks = masks();
-    let trained = train(&job(&masks, recipe), resume, &mut |event| {
+    let trained = train(job, resume, &mut |event| {
         match event {
             Event::Step {
                 phase: Phase::Latents,

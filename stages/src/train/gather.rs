@@ -21,7 +21,8 @@ use crate::store::{Place, StoreError, Stores};
 /// The cubes that networks are built for, in voxels and mm.
 const CUBE: (usize, f64) = (128, 1.0);
 
-/// Masks to train on and masks held out.
+/// Masks to train on and masks held out: by person as [`Gather::gather`] splits them, or by whatever rule a caller has,
+/// who fills in the counts too, since [`Split::check`] tells them.
 #[derive(Debug, Clone, Default)]
 pub struct Split {
     /// To learn from.
@@ -32,7 +33,7 @@ pub struct Split {
     pub failed: Vec<(String, Fault)>,
     /// Cases that gave masks.
     pub cases: usize,
-    /// How many of these were not read but lay cut below `train.output`.
+    /// How many of these were not read but lay cut already.
     pub cached: usize,
 }
 
@@ -40,7 +41,7 @@ pub struct Split {
 #[derive(Debug, Clone)]
 pub struct Gather {
     cut: Cut,
-    output: Place,
+    kept_below: Place,
     max_bytes: u64,
 }
 
@@ -51,10 +52,17 @@ enum Side {
     Validation,
 }
 
-/// A case's cubes, and whether they lay in the store.
-struct Found {
-    cubes: Cubes,
-    cached: bool,
+/// A case's cubes, and the file that keeps them.
+#[derive(Debug, Clone)]
+pub struct CaseCubes {
+    /// Name of the file below the place that [`Gather::new`] was given: `patches/<key>.nii.gz`.
+    pub name: String,
+    /// The vertebrae, from the head down.
+    pub cubes: Cubes,
+    /// They lay there, and the mask was not read.
+    pub cached: bool,
+    /// They lie there now: the store has not refused them.
+    pub kept: bool,
 }
 
 impl TrainConf {
@@ -124,7 +132,8 @@ impl Split {
 }
 
 impl Gather {
-    /// Reads masks from `stores`, none of more than `max_bytes`, and keeps cubes below `output`.
+    /// Reads masks from `stores`, none of more than `max_bytes`, and keeps cubes below `kept_below`, each case's under its
+    /// [`Gather::name`]: `train.output`, or one place for the cubes of many trainings, which then read them there.
     ///
     /// # Errors
     /// Cubes that no network is built for.
@@ -132,7 +141,7 @@ impl Gather {
         stores: &Arc<Stores>,
         crop: &CropConf,
         max_bytes: u64,
-        output: &Place,
+        kept_below: &Place,
     ) -> Result<Self, TrainError> {
         if (crop.size, crop.spacing_mm) != CUBE {
             return Err(TrainError::Cube {
@@ -140,13 +149,18 @@ impl Gather {
                 spacing_mm: crop.spacing_mm,
             });
         }
-        Ok(Self::of_any_cube(stores, crop, max_bytes, output))
+        Ok(Self::of_any_cube(stores, crop, max_bytes, kept_below))
     }
 
-    pub(super) fn of_any_cube(stores: &Arc<Stores>, crop: &CropConf, max_bytes: u64, output: &Place) -> Self {
+    pub(super) fn of_any_cube(
+        stores: &Arc<Stores>,
+        crop: &CropConf,
+        max_bytes: u64,
+        kept_below: &Place,
+    ) -> Self {
         Self {
             cut: Cut::new(stores, crop, max_bytes),
-            output: output.clone(),
+            kept_below: kept_below.clone(),
             max_bytes,
         }
     }
@@ -191,7 +205,7 @@ impl Gather {
         Ok(split)
     }
 
-    async fn outcome(&self, case: Outcome<Listed>) -> Result<(String, Found), (String, Fault)> {
+    async fn outcome(&self, case: Outcome<Listed>) -> Result<(String, CaseCubes), (String, Fault)> {
         let case = case.map_err(|failure| (failure.id.to_string(), failure.fault))?;
         let person = case.body.origin.person.clone();
         // as in the flow: a mistake of ours costs the case, and its words went to stderr
@@ -205,16 +219,34 @@ impl Gather {
         }
     }
 
-    /// Returns a case's cubes: those kept below the output if its mask is still the same, or cut anew and kept.
-    async fn cubes(&self, listed: Listed) -> Result<Found, Fault> {
+    /// Returns the name of the file with a case's cubes, below the place that [`Gather::new`] was given. It follows from
+    /// everything that the cubes follow from, of the mask what its store says of it: the mask is not read.
+    ///
+    /// # Errors
+    /// The mask is not there, or its store does not answer.
+    pub async fn name(&self, listed: &Listed) -> Result<String, Fault> {
         let stamps = stamps(&self.cut.fetch.stores, &listed.mask).await;
         let stamps = stamps.map_err(|fault| fault.about("mask"))?;
-        let kept = self
-            .output
-            .join(&cache::name(&listed.mask, &stamps, &self.cut.crop.conf));
+        Ok(cache::name(&listed.mask, &stamps, &self.cut.crop.conf))
+    }
+
+    /// Returns a case's cubes: those kept if its mask is still the same, or cut anew and kept.
+    ///
+    /// # Errors
+    /// The first stage's fault. That cubes cannot be kept, or those kept not be read, is a warning.
+    pub async fn cubes(&self, listed: Listed) -> Result<CaseCubes, Fault> {
+        let name = self.name(&listed).await?;
+        let place = self.kept_below.join(&name);
         let case = listed.origin.id.clone();
-        match self.kept(&kept).await {
-            Ok(Some(cubes)) => return Ok(Found { cubes, cached: true }),
+        match self.kept(&place).await {
+            Ok(Some(cubes)) => {
+                return Ok(CaseCubes {
+                    name,
+                    cubes,
+                    cached: true,
+                    kept: true,
+                });
+            }
             Ok(None) => {}
             Err(fault) => tracing::warn!(%case, "kept cubes cannot be read, they are cut anew: {fault}"),
         }
@@ -225,24 +257,28 @@ impl Gather {
             (cubes, packed)
         })
         .await;
-        let put = kept
+        let put = place
             .put(Bytes::from(packed?))
             .await
             .map_err(StoreError::into_fault);
+        let kept = put.is_ok();
         if let Err(fault) = put {
             tracing::warn!(%case, "cubes cannot be kept, the next start cuts them anew: {fault}");
         }
-        Ok(Found { cubes, cached: false })
+        Ok(CaseCubes {
+            name,
+            cubes,
+            cached: false,
+            kept,
+        })
     }
 
     async fn kept(&self, place: &Place) -> Result<Option<Cubes>, Fault> {
-        let bytes = match place.read(self.max_bytes).await {
-            Ok(bytes) => bytes,
-            Err(StoreError::Store(NotFound { .. })) => return Ok(None),
-            Err(error) => return Err(error.into_fault()),
-        };
-        let crop = self.cut.crop.conf.clone();
-        blocking(move || cache::read(&bytes, &crop).map(Some)).await
+        match place.read(self.max_bytes).await {
+            Ok(bytes) => unpacked(bytes, &self.cut.crop.conf).await.map(Some),
+            Err(StoreError::Store(NotFound { .. })) => Ok(None),
+            Err(error) => Err(error.into_fault()),
+        }
     }
 
     async fn cut(&self, listed: Listed) -> Result<Cubes, Fault> {
@@ -267,6 +303,21 @@ impl Gather {
         }
         Ok(cubes)
     }
+}
+
+/// Reads the cubes that [`Gather::cubes`] has kept at a place, which is its place joined with [`CaseCubes::name`]; the
+/// file has at most `limit` bytes.
+///
+/// # Errors
+/// They are not there, or what is there is no cubes of this size.
+pub async fn cubes_at(place: &Place, crop: &CropConf, limit: u64) -> Result<Cubes, Fault> {
+    let bytes = place.read(limit).await.map_err(StoreError::into_fault)?;
+    unpacked(bytes, crop).await
+}
+
+async fn unpacked(bytes: Bytes, crop: &CropConf) -> Result<Cubes, Fault> {
+    let crop = crop.clone();
+    blocking(move || cache::read(&bytes, &crop)).await
 }
 
 fn person_of(case: &Outcome<Listed>) -> Option<&str> {

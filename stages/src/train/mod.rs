@@ -25,7 +25,8 @@ use serde_json::Value;
 use crate::metrics::scores;
 use crate::store::{Place, StoreError};
 
-pub use gather::{Gather, Split};
+pub use cache::Cubes;
+pub use gather::{CaseCubes, Gather, Split, cubes_at};
 pub use scored::{Scored, mean, metric};
 pub use watcher::{At, Progress};
 
@@ -48,6 +49,9 @@ pub struct TrainConf {
     pub restorer: String,
     /// Weights of an LSD-EBM whose encoder and generator are kept while its energy is trained anew: path or URL.
     pub base: String,
+    /// Weights of the recipe's own networks that training starts from instead of fresh ones, as finished weights are: path
+    /// or URL; empty for none.
+    pub start: String,
     /// Which method, and how it is trained.
     pub recipe: Recipe,
 }
@@ -57,6 +61,9 @@ pub const CHECKPOINT: &str = "checkpoint.safetensors";
 
 /// File of the finished weights below `train.output`.
 pub const WEIGHTS: &str = "weights.safetensors";
+
+/// File of the last step's weights, without their running mean, beside the finished ones.
+pub const LAST: &str = "last.safetensors";
 
 /// File below `train.output` that says how the training went.
 pub const METRICS: &str = "metrics.json";
@@ -122,6 +129,8 @@ pub struct Others {
     pub restorer: Option<Bytes>,
     /// Those that `train.base` names.
     pub base: Option<Bytes>,
+    /// Those that `train.start` names.
+    pub start: Option<Bytes>,
 }
 
 /// How a start of a training ended.
@@ -137,10 +146,12 @@ pub struct Ended {
     pub cpu_seconds: f64,
 }
 
-/// Trains until it is done or `stop` is there, going on from the checkpoint below `output` if there is one.
+/// Trains until it is done or `stop` is there, going on from the checkpoint below `output` if there is one. [`finished`]
+/// then reads the weights.
 ///
+/// Of `conf`, only the recipe and the lists of persons are looked at: masks come by `split`, wherever their cubes lie.
 /// `configuration` is what `metrics.json` says of it: without passwords and signatures in its URLs. `others` are the
-/// weights that `conf.restorer` and `conf.base` name.
+/// weights that `conf.restorer`, `conf.base` and `conf.start` name.
 ///
 /// # Errors
 /// Nothing to train on, a store that fails, a configuration that cannot be.
@@ -194,6 +205,7 @@ pub async fn train(
             measure: &|prediction, reference| scores(prediction, reference, [1.0; 3]),
             restorer: others.restorer.as_deref(),
             base: others.base.as_deref(),
+            start: others.start.as_deref(),
         };
         let trained = models::train::train(&job, resume.as_deref(), &mut on_event);
         let trained = match failed {
@@ -210,6 +222,8 @@ pub async fn train(
     let closed = watcher.close(complete).await;
     let trained = trained?;
     if trained.complete {
+        // first, so that finished weights are never without
+        output.join(LAST).put(trained.last.into()).await?;
         output.join(WEIGHTS).put(trained.weights.into()).await?;
     }
     let (at, cpu_seconds) = closed?;
@@ -219,6 +233,27 @@ pub async fn train(
         validation: trained.validation.iter().map(Scored::of).collect(),
         cpu_seconds,
     })
+}
+
+/// Weights that a training has left below its output.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// Those to restore with: the running mean of the training's weights.
+    pub weights: Bytes,
+    /// Those of the last step, to go on from; `None` where an earlier release finished the training.
+    pub last: Option<Bytes>,
+}
+
+/// Returns the weights that a training has left below `output`; `None` as long as it has not come to its end.
+///
+/// # Errors
+/// The store's.
+pub async fn finished(output: &Place) -> Result<Option<Finished>, StoreError> {
+    let Some(weights) = read_if_there(&output.join(WEIGHTS), CHECKPOINT_MOST).await? else {
+        return Ok(None);
+    };
+    let last = read_if_there(&output.join(LAST), CHECKPOINT_MOST).await?;
+    Ok(Some(Finished { weights, last }))
 }
 
 /// Returns the record of the starts that led to the checkpoint.

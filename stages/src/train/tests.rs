@@ -134,13 +134,16 @@ async fn a_stopped_and_resumed_training_is_told_as_one() {
     assert!(!stopped.complete);
     assert_eq!(stopped.at, Some((PHASES[0].to_owned(), 2)));
     assert!(output.join(CHECKPOINT).head().await.is_ok(), "to go on from");
-    assert!(output.join(WEIGHTS).head().await.is_err(), "not finished");
+    assert!(finished(&output).await.unwrap().is_none());
     let half = metrics(&output).await;
     assert_eq!((&half["complete"], &half["starts"]), (&json!(false), &json!(1)));
     assert_eq!(half["phases"][0]["steps"], 2);
 
     let (ended, told) = train_until(None, &output).await;
-    assert!(ended.complete && output.join(WEIGHTS).head().await.is_ok());
+    assert!(ended.complete);
+    let left = finished(&output).await.unwrap().expect("weights");
+    let last = left.last.expect("those of the last step");
+    assert!(last != left.weights, "without the running mean");
     assert_eq!(ended.at, Some((PHASES[1].to_owned(), 3)));
     let whole = metrics(&output).await;
     assert_eq!((&whole["complete"], &whole["starts"]), (&json!(true), &json!(2)));
@@ -227,4 +230,40 @@ async fn a_damaged_record_begins_anew_and_a_damaged_checkpoint_is_refused() {
         "{ended:?}"
     );
     assert_eq!(metrics(&output).await["starts"], 1, "it is told all the same");
+}
+
+/// Returns why nothing can start from these weights.
+async fn refused(others: Others) -> TrainError {
+    let stores = Stores::default();
+    let ended = train(
+        split(),
+        &conf(),
+        Value::Null,
+        &output(&stores),
+        others,
+        std::future::pending(),
+        |_| {},
+    )
+    .await;
+    ended.expect_err("no step is made")
+}
+
+#[tokio::test]
+async fn what_nothing_can_start_from_is_refused() {
+    let no_weights = Some(Bytes::from_static(b"no weights"));
+    let start = Others {
+        start: no_weights.clone(),
+        ..Others::default()
+    };
+    let error = refused(start.clone()).await;
+    assert!(
+        matches!(error, TrainError::Model(ModelError::Weights(_))),
+        "{error}"
+    );
+    let error = refused(Others {
+        base: no_weights,
+        ..start
+    })
+    .await;
+    assert!(matches!(error, TrainError::Model(ModelError::Conf(_))), "{error}");
 }

@@ -181,6 +181,31 @@ async fn cubes_that_cannot_be_kept_are_learnt_from_all_the_same() {
     fs::write(cohort.folder.path().join("out/patches"), "").unwrap();
     let split = cohort.gather(&held_out()).await;
     assert_eq!((split.train.len(), split.validation.len()), (4, 2));
+    let gather = Gather::of_any_cube(&cohort.stores, &cohort.crop, 1 << 20, &cohort.output());
+    let listed = cohort.cases().remove(0).unwrap().body;
+    assert!(!gather.cubes(listed).await.unwrap().kept, "and told");
+}
+
+#[tokio::test]
+async fn a_case_s_cubes_are_found_again_by_their_name() {
+    let cohort = Cohort::new();
+    let gather = Gather::of_any_cube(&cohort.stores, &cohort.crop, 1 << 20, &cohort.output());
+    let listed = || cohort.cases().remove(0).unwrap().body;
+    let first = gather.cubes(listed()).await.unwrap();
+    assert_eq!((first.cached, first.kept), (false, true));
+    assert_eq!(gather.name(&listed()).await.unwrap(), first.name);
+    let levels: Vec<_> = first.cubes.iter().map(|(level, _)| *level).collect();
+    assert_eq!(levels, [Level::L1, Level::L2]);
+
+    let again = gather.cubes(listed()).await.unwrap();
+    assert!(again.cached && again.kept && again.cubes == first.cubes);
+    let at = |name: &str| cohort.output().join(name);
+    let there = cubes_at(&at(&first.name), &cohort.crop, 1 << 20).await.unwrap();
+    assert!(there == first.cubes);
+    let error = cubes_at(&at(&first.name), &cohort.crop, 10).await.unwrap_err();
+    assert_eq!(error.reason, "too_large");
+    let error = cubes_at(&at("patches/none.nii.gz"), &cohort.crop, 1 << 20).await;
+    assert_eq!(error.unwrap_err().reason, "object_not_found");
 }
 
 #[tokio::test]
