@@ -100,20 +100,22 @@ fn report(split: &Split) {
 }
 
 /// Shows a training while it goes on: a bar on a terminal, a line now and then elsewhere.
-struct Display {
+pub struct Display {
     bar: ProgressBar,
     last_line: Instant,
 }
 
 impl Display {
-    fn new() -> Self {
+    /// Shows nothing yet.
+    pub fn new() -> Self {
         Self {
             bar: bar(PARTS, "{msg}"),
             last_line: Instant::now(),
         }
     }
 
-    fn show(&mut self, progress: &Progress) {
+    /// Shows what is new.
+    pub fn show(&mut self, progress: &Progress) {
         match progress {
             Progress::Step { progress: share, .. } if !self.bar.is_hidden() => {
                 self.bar.set_position((share * PARTS as f64) as u64);

@@ -237,6 +237,14 @@ pub fn train(
     })
 }
 
+/// Checks whether a training by this recipe can start from finished weights, as [`Job::start`] asks.
+///
+/// # Errors
+/// Why it cannot: weights of other networks, or bytes that are none.
+pub fn can_start(recipe: &Recipe, weights: &[u8]) -> Result<(), ModelError> {
+    State::fine_tuning(weights, recipe).map(drop)
+}
+
 /// Builds the network that restores masks before they are seen, in the kind that the training computes in.
 fn restorer(bytes: &[u8], recipe: &Recipe, device: Device) -> Result<Unet, ModelError> {
     let weights = read(bytes)?;

@@ -457,3 +457,6 @@ async fn salt(registry: &Registry) -> Result<Bytes, StoreError> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

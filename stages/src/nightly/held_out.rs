@@ -237,3 +237,6 @@ fn vertebra(level: Level, cube: Array3<u8>) -> CroppedVertebra {
         flags: Flags::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;

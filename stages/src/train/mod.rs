@@ -1,6 +1,6 @@
 //! Trains a model on the masks of a manifest: the front of the flow, then one long synchronous job with checkpoints.
 
-mod cache;
+pub(crate) mod cache;
 mod events;
 mod gather;
 mod keeper;
