@@ -1,0 +1,4 @@
+//! What a night is made of besides its order, which `pipeline/night.rs` tells.
+
+pub mod drift;
+pub mod judge;
