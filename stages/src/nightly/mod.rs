@@ -2,3 +2,4 @@
 
 pub mod drift;
 pub mod judge;
+pub mod report;
