@@ -53,8 +53,8 @@ pub fn mean_interval(groups: &[Vec<f64>], resamples: usize, seed: u64) -> Option
     })
 }
 
-/// Linear between the order statistics, as NumPy's default; of a sorted list that is not empty.
-fn percentile(sorted: &[f64], share: f64) -> f64 {
+/// Returns the percentile, linear between the order statistics, as NumPy's default; of a sorted list that is not empty.
+pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
     let position = share * (sorted.len() - 1) as f64;
     let below = position.floor() as usize;
     let above = (below + 1).min(sorted.len() - 1);

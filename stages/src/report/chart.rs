@@ -1,7 +1,7 @@
 //! A small line chart as SVG: nice ticks, a legend, and lines that colour-blind eyes and grey prints tell apart.
 
 mod look;
-mod ticks;
+pub(crate) mod ticks;
 
 use super::svg::{Anchor, INK, escape, number, open, shorten, text, width_of};
 use look::Look;

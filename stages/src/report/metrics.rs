@@ -7,7 +7,7 @@ use crate::compare::Comparison;
 use crate::compare::summary::{Side, metric, spread};
 
 /// Metrics of the report: column of the table, heading, decimals. Jaccard is in the Parquet only: DSC says the same.
-const SHOWN: [(&str, &str, usize); 10] = [
+pub(crate) const SHOWN: [(&str, &str, usize); 10] = [
     ("dsc", "DSC", 3),
     ("vs", "VS", 3),
     ("sen", "SEN", 3),

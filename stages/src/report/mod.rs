@@ -3,12 +3,12 @@
 pub mod chart;
 mod figures;
 mod header;
-mod markdown;
-mod metrics;
+pub(crate) mod markdown;
+pub(crate) mod metrics;
 pub mod picture;
 mod registered;
 mod sections;
-mod svg;
+pub(crate) mod svg;
 
 pub use figures::shown;
 

@@ -1,11 +1,11 @@
-//! The few words of SVG that chart and picture share.
+//! The few words of SVG that charts and pictures share.
 
 /// Ink of titles and labels; nearly black prints well.
 pub(super) const INK: &str = "#222222";
 
 /// Where a text is held by its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Anchor {
+pub(crate) enum Anchor {
     Start,
     Middle,
     End,
@@ -26,7 +26,7 @@ pub(super) fn open(width: f64, height: f64, title: &str, description: &str) -> S
 }
 
 /// Returns a text at a position; `more` holds further attributes, written by us.
-pub(super) fn text(x: f64, y: f64, anchor: Anchor, more: &str, words: &str) -> String {
+pub(crate) fn text(x: f64, y: f64, anchor: Anchor, more: &str, words: &str) -> String {
     let anchor = match anchor {
         Anchor::Start => "start",
         Anchor::Middle => "middle",
@@ -57,13 +57,13 @@ pub(super) fn shorten(words: &str, font_px: f64, width: f64) -> String {
 }
 
 /// Returns a coordinate to a tenth of a px.
-pub(super) fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     // + 0.0 makes a negative zero positive
     format!("{}", (value * 10.0).round() / 10.0 + 0.0)
 }
 
 /// Returns the text as it may stand in an element or a quoted attribute; what XML 1.0 cannot hold becomes U+FFFD.
-pub(super) fn escape(words: &str) -> String {
+pub(crate) fn escape(words: &str) -> String {
     let mut escaped = String::with_capacity(words.len());
     for character in words.chars() {
         match character {

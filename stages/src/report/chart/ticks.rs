@@ -2,7 +2,7 @@
 
 /// Evenly spaced ticks at 1, 2 or 5 times a power of ten that hold all values between the first and the last.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Ticks {
+pub(crate) struct Ticks {
     /// First and last tick, in steps.
     first: f64,
     last: f64,
@@ -13,7 +13,7 @@ pub(super) struct Ticks {
 
 impl Ticks {
     /// Returns about `wanted` ticks over the values; from 0 to 1 where there is none.
-    pub(super) fn over(values: impl Iterator<Item = f64>, wanted: f64) -> Self {
+    pub(crate) fn over(values: impl Iterator<Item = f64>, wanted: f64) -> Self {
         let (mut least, mut most) = values
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), value| {
                 (least.min(value), most.max(value))
@@ -47,16 +47,16 @@ impl Ticks {
     }
 
     /// Returns where a value lies between the first tick (0) and the last (1).
-    pub(super) fn share(&self, value: f64) -> f64 {
+    pub(crate) fn share(&self, value: f64) -> f64 {
         let step = self.nice * 10_f64.powi(self.exponent);
         (value / step - self.first) / (self.last - self.first)
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         (self.last - self.first) as usize + 1
     }
 
-    pub(super) fn shares(&self) -> impl Iterator<Item = f64> {
+    pub(crate) fn shares(&self) -> impl Iterator<Item = f64> {
         let steps = self.last - self.first;
         (0..self.count()).map(move |tick| tick as f64 / steps)
     }
@@ -79,7 +79,7 @@ impl Ticks {
         })
     }
 
-    pub(super) fn labels(&self) -> Vec<String> {
+    pub(crate) fn labels(&self) -> Vec<String> {
         let largest = self.values().fold(0.0, |most: f64, value| most.max(value.abs()));
         let plain = self.exponent >= -4 && largest < 1e6;
         let decimals = usize::try_from(-self.exponent).unwrap_or(0);
