@@ -15,12 +15,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
+use models::weights::sha256_hex;
 use serde_json::{Value, json};
 use stages::nightly::NightError;
-use stages::nightly::card::card;
+use stages::nightly::card::{CardFacts, card};
 use stages::nightly::held_out::HeldOut;
 use stages::nightly::judge::Judgement;
-use stages::nightly::plan::{END, End, Facts, LINEAGE, Night, Nights, Plan, TRAINING};
+use stages::nightly::plan::{END, End, Facts, LINEAGE, Night, Nights, PLAN, Plan, TRAINING};
 use stages::nightly::report::{self, HeldOutSummary, NightReport, Taught, Training, Verdict};
 use stages::registry::{Alias, CARD, CONFIG, Draft, Pointed, Registry, VersionName, VersionRecord, WEIGHTS, now};
 use stages::starts::State;
@@ -109,11 +110,7 @@ async fn night(conf: &Conf, stores: &Arc<Stores>, registry: &Registry, stop: Sto
         training,
         judgement: Some(judgement),
         held_out: Some(summary_of(&plan.held_out)),
-        taught: Taught {
-            new: plan.new,
-            replayed: plan.replayed,
-            persons: plan.persons,
-        },
+        taught: taught(&plan),
         champion: plan.champion.as_ref().map(|champion| champion.version.to_string()),
         ..told(&plan.facts, verdict, why)
     };
@@ -134,13 +131,14 @@ async fn register(
     let json = |value: Value| Bytes::from(format!("{value:#}\n"));
     let mut files = vec![
         (WEIGHTS.to_owned(), trained.weights.clone()),
-        (CONFIG.to_owned(), json(json!(plan))),
+        // as it was written: numbers that are read and written anew may end otherwise
+        (CONFIG.to_owned(), night.place.join(PLAN).read(SMALL_OBJECT).await?),
         (
             "metrics.json".to_owned(),
             json(json!({ "training": training, "judgement": judgement })),
         ),
         (MANIFEST.to_owned(), lineage),
-        (CARD.to_owned(), card(&facts_of(plan, judgement, training)).into()),
+        (CARD.to_owned(), card(&facts_of(plan, trained, judgement, training)).into()),
     ];
     if let Some(last) = &trained.last {
         files.push((LAST.to_owned(), last.clone()));
@@ -149,7 +147,7 @@ async fn register(
         .publish(Draft {
             name: plan.version.clone(),
             files,
-            parent: plan.champion.as_ref().filter(|_| plan.starts_from_champion).map(|champion| champion.version.clone()),
+            parent: parent(plan).cloned(),
             made_by: plan.by(),
             note: String::new(),
         })
@@ -164,6 +162,46 @@ async fn register(
             .await?;
     }
     Ok(record)
+}
+
+/// Returns what the card tells.
+fn facts_of(
+    plan: &Plan,
+    trained: &Finished,
+    judgement: &Judgement,
+    training: Option<&Training>,
+) -> CardFacts {
+    let named = |value: Value| value.as_str().unwrap_or_default().to_owned();
+    CardFacts {
+        method: plan.facts.method.clone(),
+        version: plan.version.to_string(),
+        preset: named(json!(plan.recipe.preset)),
+        size: named(json!(plan.recipe.size)),
+        created: plan.facts.began.clone(),
+        software_version: SOFTWARE_VERSION.to_owned(),
+        night: plan.facts.night,
+        weights_sha256: sha256_hex(&trained.weights),
+        parent: parent(plan).map(ToString::to_string),
+        seed: plan.recipe.seed,
+        taught: taught(plan),
+        training: training.cloned().unwrap_or_default(),
+        held_out: Some(summary_of(&plan.held_out)),
+        judgement: Some(judgement.clone()),
+    }
+}
+
+/// Returns the version whose weights the training began with.
+fn parent(plan: &Plan) -> Option<&VersionName> {
+    let champion = plan.champion.as_ref().filter(|_| plan.starts_from_champion)?;
+    Some(&champion.version)
+}
+
+fn taught(plan: &Plan) -> Taught {
+    Taught {
+        new: plan.new,
+        replayed: plan.replayed,
+        persons: plan.persons,
+    }
 }
 
 /// Makes the challenger the champion, if it is better and nobody else has changed the champion since it was judged.

@@ -130,6 +130,8 @@ pub async fn set_out(
         );
         return Err(RunEnd::Unusable(message));
     }
+    // read back, as a later start would read it: numbers may end otherwise once they were written
+    let plan = night.read(PLAN).await?;
     Ok(SetOut::To(night, Box::new(plan)))
 }
 

@@ -1,7 +1,7 @@
 //! The card of a version: what it is, what it was taught, how well it does, and what it is not for.
 
-use super::judge::Judgement;
-use super::report::{HeldOutSummary, INPUT, Taught, Training};
+use super::judge::{INPUT, Judgement};
+use super::report::{HeldOutSummary, Taught, Training};
 use crate::compare::bootstrap::Estimate;
 use crate::report::markdown::{Table, number, signed};
 

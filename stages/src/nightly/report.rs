@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::drift::Drift;
-use super::judge::Judgement;
+use super::judge::{INPUT, Judgement};
 
 pub use reasons::explain;
 #[cfg(test)]
@@ -131,7 +131,7 @@ pub struct HeldOutSummary {
 }
 
 /// A night's training.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Training {
     /// Processor time of all threads.
     pub cpu_seconds: f64,
@@ -153,9 +153,6 @@ pub struct PhaseLine {
     /// Time on the clock.
     pub seconds: f64,
 }
-
-/// What [`Judgement::against`] says where there is no champion.
-pub(super) const INPUT: &str = "input";
 
 /// Returns the report as JSON, for programs. A number that is not finite becomes null.
 pub fn json(report: &NightReport) -> String {

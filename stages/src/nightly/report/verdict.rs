@@ -14,6 +14,9 @@ pub fn sentence(report: &NightReport) -> String {
             format!("The {challenger} was promoted: from now on it is the champion, in the place of {champion}.")
         }
         (Verdict::Promoted, None) => format!("The {challenger} was promoted: it is the first champion."),
+        (Verdict::Kept, _) if report.challenger.is_none() => {
+            "Nothing was trained: the champion, if there is one, stays.".to_owned()
+        }
         (Verdict::Kept, Some(champion)) => {
             format!("The champion {champion} was kept: the {challenger} does not take its place.")
         }
