@@ -23,6 +23,7 @@ mod privacy;
 mod published;
 mod python;
 mod real_data;
+mod registry;
 mod resume;
 mod s3;
 #[cfg(feature = "torch")]
