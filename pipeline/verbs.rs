@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod evaluate;
 pub mod inspect;
 pub mod manifest;
+pub mod models;
 pub mod phantom;
 pub mod plan;
 pub mod run;

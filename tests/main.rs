@@ -19,6 +19,7 @@ mod faults;
 mod hostile;
 mod interpolation;
 mod main_job;
+mod models_verb;
 mod privacy;
 mod published;
 mod python;
