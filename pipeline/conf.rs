@@ -15,6 +15,7 @@ use stages::crop::CropConf;
 use stages::dicom::DicomConf;
 use stages::evaluate::EvaluateConf;
 use stages::pool::PoolConf;
+use stages::registry::RegistryConf;
 use stages::store::StoreConf;
 #[cfg(feature = "torch")]
 use stages::train::TrainConf;
@@ -54,6 +55,8 @@ pub struct Conf {
     pub write: WriteConf,
     /// What is taken from DICOM, and given back.
     pub dicom: DicomConf,
+    /// Where trained models are kept by version.
+    pub registry: RegistryConf,
     /// How a model is trained.
     #[cfg(feature = "torch")]
     pub train: TrainConf,

@@ -2,6 +2,7 @@
 
 pub mod bar;
 pub mod census;
+pub mod champion;
 pub mod claim;
 pub mod conf;
 pub mod flow;

@@ -78,6 +78,8 @@ enum Verb {
     Evaluate,
     /// Says what is set up, which device libtorch sees, and what to do.
     Doctor,
+    /// Lists, shows, promotes, rolls back and clears up the versions of the model registry.
+    Models(verbs::models::Arguments),
 }
 
 /// Memory of so many bytes and more comes from the system each time, and goes back there whole. Of its own accord glibc keeps what is up
@@ -166,6 +168,7 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
                 Ok(verbs::evaluate::evaluate(&conf, &stores, stop).await?)
             }
             Verb::Doctor => Ok(verbs::doctor::doctor(&conf)),
+            Verb::Models(arguments) => verbs::models::models(arguments, &conf, &stores).await,
         }
     });
     // what took too long may still be at it in a thread of its own: it is not waited for

@@ -78,6 +78,7 @@ pub fn redacted(conf: &Conf) -> Conf {
         &mut conf.run.output,
         &mut conf.comparison.manifest,
         &mut conf.comparison.output,
+        &mut conf.registry.url,
     ];
     let methods = conf.comparison.methods.iter_mut();
     let compared = methods.map(|method| &mut method.model.weights);
@@ -122,12 +123,14 @@ mod tests {
         let settings = [
             "run.manifest=s3://key:secret@bucket/m.csv?X-Amz-Signature=abc".to_owned(),
             "run.output=out/here".to_owned(),
+            "registry.url=s3://key:secret@bucket/models".to_owned(),
             "model.weights=https://host/w.safetensors?token=abc".to_owned(),
         ];
         let conf = Conf::read(None, std::iter::empty(), &settings).expect("conf");
         let shown = redacted(&conf);
         assert_eq!(shown.run.manifest, "s3://***:***@bucket/m.csv?***");
         assert_eq!(shown.run.output, "out/here");
+        assert_eq!(shown.registry.url, "s3://***:***@bucket/models");
         let text = json!(shown).to_string();
         assert!(!text.contains("secret") && !text.contains("abc"), "{text}");
     }

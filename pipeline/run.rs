@@ -20,6 +20,7 @@ use stages::manifest::{Context, Manifest, ManifestError};
 use stages::memory::Budget;
 use stages::pool::{EVERY_WORKER_GONE, Open, Pool};
 use stages::reconstruct::Reconstruct;
+use stages::registry::is_name;
 use stages::starts::State;
 use stages::store::{Place, StoreError, Stores, absolute, folder_of, working_folder};
 use stages::tables::{RunTables, Tables, fingerprint};
@@ -28,6 +29,7 @@ use stages::write::{Form, Write};
 use tokio_stream::Stream;
 
 use crate::census::id_of;
+use crate::champion::{self, resolved};
 use crate::claim::{Claimed, Todo, claim};
 use crate::conf::Conf;
 use crate::flow::{Flow, Lane, Put};
@@ -64,7 +66,8 @@ pub async fn run(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Exit, RunEnd> {
     let stop: Stop = stop.boxed().shared();
-    let open = open_models("model", &conf.model, conf.pool.threads_each(), stores);
+    let conf = &unless(&stop, resolved(conf, stores)).await?;
+    let open = open_models("model", &conf.model, conf.pool.threads_each(), conf, stores);
     let open = unless(&stop, open).await?;
     run_with(conf, stores, open, retry, stop).await
 }
@@ -384,7 +387,8 @@ pub async fn all(key: &'static str, manifest: Manifest) -> Result<Vec<Outcome<Li
         .map_err(|error| RunEnd::Manifest { key, error })
 }
 
-/// Returns what each worker builds: the chain that `model`, found under `key`, names.
+/// Returns what each worker builds: the chain that `model`, found under `key`, names. Weights may be names in the registry
+/// of `conf`.
 ///
 /// # Errors
 /// Its weights cannot be had.
@@ -392,9 +396,10 @@ pub async fn open_models(
     key: &str,
     model: &ModelConf,
     threads: usize,
+    conf: &Conf,
     stores: &Stores,
 ) -> Result<Arc<Open>, RunEnd> {
-    let weights = weights(key, model, stores).await?;
+    let weights = weights(key, model, conf, stores).await?;
     let model = model.clone();
     Ok(Arc::new(move |device: &str| {
         #[cfg(feature = "torch")]
@@ -406,7 +411,12 @@ pub async fn open_models(
 }
 
 /// Reads the weights that a model's configuration names, but for the shipped ones.
-async fn weights(key: &str, model: &ModelConf, stores: &Stores) -> Result<LoadedWeights, RunEnd> {
+async fn weights(
+    key: &str,
+    model: &ModelConf,
+    conf: &Conf,
+    stores: &Stores,
+) -> Result<LoadedWeights, RunEnd> {
     if let Weights::Each(places) = &model.weights
         && let Some(name) = places.keys().find(|name| !model.chain.contains(name))
     {
@@ -420,9 +430,13 @@ async fn weights(key: &str, model: &ModelConf, stores: &Stores) -> Result<Loaded
         let Some(text) = model.weights.of(name) else {
             continue;
         };
-        let place = place(stores, &format!("{key}.weights"), text)?;
-        let error = |error: StoreError| RunEnd::Conf(ModelError::Weights(error.to_string()).to_string());
-        let bytes = place.read(SMALL_OBJECT).await.map_err(error)?;
+        let bytes = if is_name(text) {
+            champion::weights(key, name, text, conf, stores).await?
+        } else {
+            let place = place(stores, &format!("{key}.weights"), text)?;
+            let error = |error: StoreError| RunEnd::Conf(ModelError::Weights(error.to_string()).to_string());
+            place.read(SMALL_OBJECT).await.map_err(error)?
+        };
         let added = loaded.add(name, &bytes);
         added.map_err(|error| RunEnd::Conf(error.to_string()))?;
     }

@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod evaluate;
 pub mod inspect;
 pub mod manifest;
+pub mod models;
 pub mod phantom;
 pub mod plan;
 pub mod run;
@@ -19,6 +20,7 @@ use anyhow::{Context as _, Result};
 use stages::store::{Place, Stores};
 use stages::tables::RunTables;
 
+use crate::champion::resolved;
 use crate::conf::Conf;
 use crate::run::{place, tables, url};
 use crate::{Exit, RunEnd};
@@ -31,9 +33,9 @@ fn place_of(stores: &Arc<Stores>, name: &str, text: &str) -> Result<Place> {
 
 /// Returns the tables of the run that an argument names: its id, or the URL of its folder `runs/<id>/`; without it the
 /// run that the configuration tells of.
-fn tables_of(stores: &Stores, conf: &Conf, run: Option<&str>) -> Result<RunTables, RunEnd> {
+async fn tables_of(stores: &Stores, conf: &Conf, run: Option<&str>) -> Result<RunTables, RunEnd> {
     let Some(run) = run else {
-        return tables(conf, stores);
+        return tables(&resolved(conf, stores).await?, stores);
     };
     if !run.contains('/') {
         let output = place(stores, "run.output", &conf.run.output)?;

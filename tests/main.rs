@@ -19,10 +19,12 @@ mod faults;
 mod hostile;
 mod interpolation;
 mod main_job;
+mod models_verb;
 mod privacy;
 mod published;
 mod python;
 mod real_data;
+mod registry;
 mod resume;
 mod s3;
 #[cfg(feature = "torch")]

@@ -24,8 +24,8 @@ use crate::{
 pub struct ModelConf {
     /// Names of the models that a patch goes through, in order.
     pub chain: Vec<String>,
-    /// Weights of the chain's networks: `shipped`, or a path or an object's URL; a table of them by name for a chain
-    /// of several networks.
+    /// Weights of the chain's networks: `shipped`, or a path or an object's URL, or a name in the registry; a table of
+    /// them by name for a chain of several networks.
     pub weights: Weights,
     /// Diffusion levels to walk (Algorithm 2's T); 0 decodes the encoder's latent directly.
     pub steps: u32,
@@ -249,6 +249,9 @@ pub struct Chain {
 /// Names of the models, as `model.chain` takes them.
 pub const MODELS: [&str; 6] = ["identity", "interpolate", "lsd_ebm", "lebm", "vae", "reconnet"];
 
+/// Those of them that learn, and so have weights, whatever this build holds.
+pub const LEARNED: [&str; 4] = ["lsd_ebm", "lebm", "vae", "reconnet"];
+
 /// Those of them that draw nothing: their samples would all be equal.
 const WITHOUT_SAMPLES: [&str; 3] = ["identity", "interpolate", "reconnet"];
 
@@ -446,6 +449,13 @@ mod tests {
             precision: None,
         };
         Chain::of(models, identity)
+    }
+
+    #[cfg(feature = "torch")]
+    #[test]
+    fn every_method_that_learns_is_listed_as_such() {
+        assert_eq!(LEARNED, Method::ALL.map(Method::as_str));
+        assert!(LEARNED.iter().all(|name| MODELS.contains(name)));
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub struct Arguments {
 /// # Errors
 /// Another process is at work on the run; the store's; a file below the tables that is none of ours.
 pub async fn compact(arguments: &Arguments, conf: &Conf, stores: &Arc<Stores>) -> Result<Exit> {
-    let tables = tables_of(stores, conf, arguments.run.as_deref())?;
+    let tables = tables_of(stores, conf, arguments.run.as_deref()).await?;
     let records = tables.records();
     let mut record = Map::new();
     record.insert("run".to_owned(), tables.run().into());

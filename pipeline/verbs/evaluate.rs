@@ -21,6 +21,7 @@ use stages::report::{self, REPORT};
 use stages::store::{Place, Stores};
 use stages::tables::{SOFTWARE_VERSION, TablesError, encode};
 
+use crate::champion::resolved_methods;
 use crate::conf::Conf;
 use crate::record::redacted;
 use crate::run::{all, manifest, open_models, place, say};
@@ -41,10 +42,11 @@ pub async fn evaluate(
     stores: &Arc<Stores>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Exit, RunEnd> {
+    let conf = &resolved_methods(conf, stores).await?;
     let mut open = Vec::new();
     for method in &conf.comparison.methods {
         let key = format!("comparison.methods, {}", method.name);
-        open.push(open_models(&key, &method.model, conf.comparison.threads, stores).await?);
+        open.push(open_models(&key, &method.model, conf.comparison.threads, conf, stores).await?);
     }
     evaluate_with(conf, stores, open, stop).await
 }

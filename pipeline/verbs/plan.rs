@@ -20,6 +20,7 @@ use stages::{Stage as _, blocking};
 use crate::Exit;
 use crate::RunEnd;
 use crate::census::{Census, id_of};
+use crate::champion::resolved;
 use crate::conf::Conf;
 use crate::run::{manifest, say, tables};
 
@@ -76,6 +77,7 @@ struct PastModel {
 /// # Errors
 /// The manifest cannot be read, the output not be listed.
 pub async fn plan(arguments: &Arguments, conf: &Conf, stores: &Arc<Stores>) -> Result<Exit> {
+    let conf = &resolved(conf, stores).await?;
     let tables = tables(conf, stores)?;
     let manifest = manifest("run.manifest", &conf.run.manifest, conf.run.seed, conf, stores).await?;
     let published = Arc::new(tables.published().await.map_err(RunEnd::from)?);

@@ -34,7 +34,7 @@ pub struct Arguments {
 /// # Errors
 /// The manifest cannot be read; the store's; a file below the tables that is none of ours.
 pub async fn verify(arguments: &Arguments, conf: &Conf, stores: &Arc<Stores>) -> Result<Exit> {
-    let tables = tables_of(stores, conf, arguments.run.as_deref())?;
+    let tables = tables_of(stores, conf, arguments.run.as_deref()).await?;
     let key = "run.manifest";
     let manifest = manifest(key, &conf.run.manifest, conf.run.seed, conf, stores).await?;
     let ids = move || {

@@ -17,6 +17,7 @@ pub mod objects;
 pub mod paste;
 pub mod pool;
 pub mod reconstruct;
+pub mod registry;
 pub mod report;
 pub mod stage;
 pub mod starts;

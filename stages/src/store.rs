@@ -253,6 +253,27 @@ impl Place {
         found.sort_by(|a, b| a.location.cmp(&b.location));
         Ok(found)
     }
+
+    /// Returns the names of the folders right below this prefix, sorted; a disk tells of empty ones too.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn folders(&self) -> Result<Vec<String>, StoreError> {
+        let mut tries = 1;
+        let listed = loop {
+            match self.store.list_with_delimiter(Some(&self.path)).await {
+                // as in `list`
+                Err(object_store::Error::Generic { .. }) if tries < LIST_TRIES => tries += 1,
+                ended => break ended?,
+            }
+        };
+        let folders = listed.common_prefixes.iter();
+        let mut names: Vec<String> = folders
+            .filter_map(|folder| folder.filename().map(str::to_owned))
+            .collect();
+        names.sort_unstable();
+        Ok(names)
+    }
 }
 
 /// All stores in use.
