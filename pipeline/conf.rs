@@ -18,6 +18,8 @@ use stages::pool::PoolConf;
 use stages::registry::RegistryConf;
 use stages::store::StoreConf;
 #[cfg(feature = "torch")]
+use stages::nightly::NightlyConf;
+#[cfg(feature = "torch")]
 use stages::train::TrainConf;
 use stages::write::{Form, WriteConf};
 use toml::{Table, Value};
@@ -60,6 +62,9 @@ pub struct Conf {
     /// How a model is trained.
     #[cfg(feature = "torch")]
     pub train: TrainConf,
+    /// What a night learns from, and by what it is judged.
+    #[cfg(feature = "torch")]
+    pub nightly: NightlyConf,
     /// Which methods are compared, and on what.
     pub comparison: ComparisonConf,
     /// A site's own label tables: `[labels.NAME]` with `L3 = 22`.
@@ -129,6 +134,8 @@ impl Conf {
         let samples = self.model.samples;
         self.write.check(samples).map_err(|message| anyhow!(message))?;
         self.comparison.check().map_err(|message| anyhow!(message))?;
+        #[cfg(feature = "torch")]
+        self.nightly.check().map_err(|message| anyhow!(message))?;
         self.dicom.series.check().map_err(|message| anyhow!(message))?;
         self.dicom.stack.check().map_err(|message| anyhow!(message))?;
         for (name, table) in self.label_tables() {

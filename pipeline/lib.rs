@@ -8,6 +8,8 @@ pub mod conf;
 pub mod flow;
 pub mod gauges;
 pub mod metrics;
+#[cfg(feature = "torch")]
+pub mod night;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 pub mod panics;
@@ -22,6 +24,8 @@ pub mod widths;
 #[cfg(feature = "torch")]
 use models::ModelError;
 use stages::manifest::ManifestError;
+#[cfg(feature = "torch")]
+use stages::nightly::NightError;
 use stages::starts::Busy;
 use stages::tables::TablesError;
 #[cfg(feature = "torch")]
@@ -38,6 +42,8 @@ pub enum Exit {
     Usage = 2,
     /// The run could not go on.
     Broken = 3,
+    /// A night could judge nothing, because of the data.
+    NothingJudged = 4,
 }
 
 /// What ends a run before its last case: nothing else does.
@@ -83,6 +89,10 @@ pub enum RunEnd {
     #[cfg(feature = "torch")]
     #[error(transparent)]
     Training(#[from] TrainError),
+    /// A night cannot go on.
+    #[cfg(feature = "torch")]
+    #[error(transparent)]
+    Night(#[from] NightError),
 }
 
 impl RunEnd {

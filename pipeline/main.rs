@@ -74,6 +74,9 @@ enum Verb {
     /// Trains a model on the masks of a manifest.
     #[cfg(feature = "torch")]
     Train,
+    /// One night: finds new CT masks, trains on them, and promotes the model only if it is better.
+    #[cfg(feature = "torch")]
+    Nightly(verbs::nightly::Arguments),
     /// Compares methods on the masks of a manifest: one table and one report.
     Evaluate,
     /// Says what is set up, which device libtorch sees, and what to do.
@@ -162,6 +165,11 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
             Verb::Train => {
                 let stop = stop_signal("the step in hand is finished and a checkpoint written");
                 Ok(verbs::train::train(&conf, &stores, stop).await?)
+            }
+            #[cfg(feature = "torch")]
+            Verb::Nightly(arguments) => {
+                let stop = stop_signal("the step in hand is finished and a checkpoint written");
+                Ok(verbs::nightly::nightly(arguments, &conf, &stores, stop).await?)
             }
             Verb::Evaluate => {
                 let stop = stop_signal("the vertebra in hand is finished; no table is written");

@@ -21,16 +21,16 @@ use stages::nightly::NightError;
 use stages::nightly::card::{CardFacts, card};
 use stages::nightly::held_out::HeldOut;
 use stages::nightly::judge::Judgement;
-use stages::nightly::plan::{END, End, Facts, LINEAGE, Night, Nights, PLAN, Plan, TRAINING};
+use stages::nightly::plan::{END, End, Facts, JUDGEMENT, LINEAGE, Night, Nights, PLAN, Plan, TRAINING};
 use stages::nightly::report::{self, HeldOutSummary, NightReport, Taught, Training, Verdict};
 use stages::registry::{Alias, CARD, CONFIG, Draft, Pointed, Registry, VersionName, VersionRecord, WEIGHTS, now};
 use stages::starts::State;
 use stages::store::Stores;
 use stages::tables::SOFTWARE_VERSION;
-use stages::train::{Finished, LAST};
+use stages::train::{Finished, LAST, METRICS};
 
 use crate::conf::Conf;
-use crate::run::{SMALL_OBJECT, place, say};
+use crate::run::{SMALL_OBJECT, say};
 use crate::{Exit, RunEnd};
 
 pub use again::{abandon, again};
@@ -68,16 +68,8 @@ pub async fn nightly(
 }
 
 /// Returns the part of the registry that the recipe's method has.
-///
-/// # Errors
-/// `registry.url` is no place.
-pub fn registry(conf: &Conf, stores: &Stores) -> Result<Registry, RunEnd> {
-    if conf.registry.url.is_empty() {
-        let message = "registry.url: expected the place of the models, found none";
-        return Err(RunEnd::Conf(message.to_owned()));
-    }
-    let root = place(stores, "registry.url", &conf.registry.url)?;
-    Ok(Registry::new(&root, conf.train.recipe.method.as_str()))
+fn registry(conf: &Conf, stores: &Stores) -> Result<Registry, RunEnd> {
+    crate::champion::registry(conf, stores, conf.train.recipe.method.as_str())
 }
 
 /// One night, from the first look to its end.
@@ -128,15 +120,14 @@ async fn register(
     training: Option<&Training>,
 ) -> Result<VersionRecord, NightError> {
     let lineage = night.place.join(LINEAGE).read(SMALL_OBJECT).await?;
+    let metrics = night.place.join(TRAINING).join(METRICS).read(SMALL_OBJECT).await?;
     let json = |value: Value| Bytes::from(format!("{value:#}\n"));
     let mut files = vec![
         (WEIGHTS.to_owned(), trained.weights.clone()),
         // as it was written: numbers that are read and written anew may end otherwise
         (CONFIG.to_owned(), night.place.join(PLAN).read(SMALL_OBJECT).await?),
-        (
-            "metrics.json".to_owned(),
-            json(json!({ "training": training, "judgement": judgement })),
-        ),
+        (METRICS.to_owned(), metrics),
+        (JUDGEMENT.to_owned(), json(json!(judgement))),
         (MANIFEST.to_owned(), lineage),
         (CARD.to_owned(), card(&facts_of(plan, trained, judgement, training)).into()),
     ];

@@ -94,6 +94,7 @@ pub fn redacted(conf: &Conf) -> Conf {
         &mut conf.train.output,
         &mut conf.train.restorer,
         &mut conf.train.base,
+        &mut conf.nightly.manifest,
         &mut conf.train.start,
     ]);
     for text in places {

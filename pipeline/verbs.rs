@@ -7,6 +7,8 @@ pub mod evaluate;
 pub mod inspect;
 pub mod manifest;
 pub mod models;
+#[cfg(feature = "torch")]
+pub mod nightly;
 pub mod phantom;
 pub mod plan;
 pub mod run;

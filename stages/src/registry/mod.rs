@@ -194,6 +194,11 @@ async fn sha256(bytes: Bytes) -> String {
     blocking(move || hex(&Sha256::digest(&bytes))).await
 }
 
+/// Returns the time as records have it.
+pub fn now() -> String {
+    written(SystemTime::now())
+}
+
 /// Returns a time as records have it: RFC 3339, UTC, to the millisecond; the order of the texts is that of the times.
 fn written(time: SystemTime) -> String {
     DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Millis, true)
