@@ -20,6 +20,8 @@ mod hostile;
 mod interpolation;
 mod main_job;
 mod models_verb;
+#[cfg(feature = "torch")]
+mod nightly;
 mod privacy;
 mod published;
 mod python;
