@@ -12,6 +12,7 @@ pub mod gather;
 pub mod manifest;
 pub mod memory;
 pub mod metrics;
+pub mod nightly;
 pub mod objects;
 pub mod paste;
 pub mod pool;
