@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use models::distance::Nearest;
-use models::phantom;
+use models::phantom::vertebra;
 use ndarray::Array3;
 use rayon::prelude::*;
 use schemas::rows::{LineageRow, Split, Verdict};
@@ -28,7 +28,7 @@ pub static PERSONS: LazyLock<Vec<Vec<(Level, Measured)>>> = LazyLock::new(|| {
 
 /// Returns one vertebra of a made-up person in its cube.
 pub fn phantom(level: Level, seed: u64) -> Array3<u8> {
-    phantom::vertebra(level, seed)
+    vertebra(level, seed)
 }
 
 /// Measures a mask without a scan.
