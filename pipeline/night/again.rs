@@ -7,7 +7,7 @@ use futures::FutureExt as _;
 use models::weights::sha256_hex;
 use stages::blocking;
 use stages::nightly::NightError;
-use stages::nightly::known::read_lineage;
+use stages::nightly::lineage;
 use stages::nightly::plan::{Nights, Plan};
 use stages::nightly::report::Verdict;
 use stages::registry::CONFIG;
@@ -51,7 +51,7 @@ pub async fn again(
     let plan: Plan = serde_json::from_slice(&read(CONFIG).await?)
         .map_err(|error| of_a_night(&format!("its {CONFIG} is no plan: {error}")))?;
     let manifest = read(MANIFEST).await?;
-    let lineage = blocking(move || read_lineage(manifest)).await.map_err(NightError::from)?;
+    let lineage = blocking(move || lineage::read(manifest)).await.map_err(NightError::from)?;
     let output = place(stores, "--output", output)?;
     let Some(trained) = train(conf, &registry, &output, &plan, &lineage, stop).await? else {
         return Ok(Exit::SomeFailed);

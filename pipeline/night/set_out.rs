@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use models::ModelConf;
 use models::seed::derive;
 use models::train::Recipe;
@@ -12,7 +13,7 @@ use stages::blocking;
 use stages::nightly::conf::Start;
 use stages::nightly::find::{Finder, Looked};
 use stages::nightly::held_out::HeldOut;
-use stages::nightly::known::{read_lineage, write_lineage};
+use stages::nightly::lineage;
 use stages::nightly::plan::{Champion, Facts, LINEAGE, Night, Nights, PLAN, Plan};
 use stages::nightly::report::Verdict;
 use stages::nightly::select::{Selected, fingerprint, select};
@@ -99,7 +100,7 @@ pub async fn set_out(
         Ok(_) => None,
     };
     if let Some(why) = nothing {
-        night.put(LINEAGE, write_lineage(&lineage)?).await?;
+        night.put(LINEAGE, packed(&lineage)?).await?;
         let report = told(&facts, Verdict::NothingToJudge, vec![why]);
         end(&night, &report, None).await?;
         return Ok(SetOut::Ended(Exit::NothingJudged));
@@ -110,7 +111,7 @@ pub async fn set_out(
             asked.least_new,
             selected.new.len()
         );
-        night.put(LINEAGE, write_lineage(&lineage)?).await?;
+        night.put(LINEAGE, packed(&lineage)?).await?;
         end(&night, &told(&facts, Verdict::Kept, vec![why]), None).await?;
         return Ok(SetOut::Ended(Exit::Done));
     }
@@ -121,7 +122,7 @@ pub async fn set_out(
     for index in selected.all() {
         lineage[index].taught = true;
     }
-    night.put(LINEAGE, write_lineage(&lineage)?).await?;
+    night.put(LINEAGE, packed(&lineage)?).await?;
     // the commit: from here on the night goes on by it, whatever the configuration says
     if !night.create(PLAN, &plan).await? {
         let message = format!(
@@ -150,7 +151,11 @@ async fn earlier(nights: &Nights) -> Result<Vec<LineageRow>, RunEnd> {
 
 pub async fn lineage_of(night: &Night) -> Result<Vec<LineageRow>, NightError> {
     let bytes = night.place.join(LINEAGE).read(SMALL_OBJECT).await?;
-    Ok(blocking(move || read_lineage(bytes)).await?)
+    Ok(blocking(move || lineage::read(bytes)).await?)
+}
+
+fn packed(rows: &[LineageRow]) -> Result<Bytes, NightError> {
+    Ok(lineage::write(rows)?)
 }
 
 /// Returns the frozen set, or freezes the first one once enough persons are held out; else how many there are.

@@ -6,6 +6,7 @@
 mod cases;
 mod column;
 mod comparison;
+mod lineage;
 mod metrics;
 mod model;
 mod objects;
@@ -20,6 +21,7 @@ use arrow_schema::{ArrowError, Schema, SchemaRef};
 
 pub use cases::{CaseRow, TIMED_STAGES};
 pub use comparison::ComparisonRow;
+pub use lineage::{LineageRow, SHAPE_LENGTH, Split, Verdict};
 pub use objects::ObjectRow;
 pub use vertebrae::VertebraRow;
 
@@ -84,6 +86,7 @@ mod tests {
         assert_eq!(VertebraRow::print(), include_str!("../tables/vertebrae.txt"));
         assert_eq!(ComparisonRow::print(), include_str!("../tables/comparison.txt"));
         assert_eq!(ObjectRow::print(), include_str!("../tables/objects.txt"));
+        assert_eq!(LineageRow::print(), include_str!("../tables/lineage.txt"));
     }
 
     #[test]
@@ -95,12 +98,12 @@ mod tests {
 
     #[test]
     fn column_names_are_unique() {
-        let objects = ObjectRow::schema();
         for schema in [
             CaseRow::schema(),
             VertebraRow::schema(),
             ComparisonRow::schema(),
-            objects,
+            ObjectRow::schema(),
+            LineageRow::schema(),
         ] {
             let mut names: Vec<_> = schema.fields().iter().map(|field| field.name().clone()).collect();
             names.sort();

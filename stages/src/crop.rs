@@ -6,7 +6,7 @@
 mod cube;
 mod extent;
 pub(crate) mod linear;
-mod pieces;
+pub(crate) mod pieces;
 
 use std::collections::BTreeMap;
 

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::builder::{
-    FixedSizeListBuilder, Float32Builder, Float64Builder, ListBuilder, StringBuilder,
+    FixedSizeListBuilder, Float64Builder, ListBuilder, PrimitiveBuilder, StringBuilder,
 };
+use arrow_array::types::{ArrowPrimitiveType, Float32Type, UInt8Type};
 use arrow_array::{
     ArrayRef, BooleanArray, Float64Array, ListArray, StringArray, StructArray, UInt32Array, UInt64Array,
 };
@@ -170,8 +171,28 @@ pub(super) fn descriptor<R: 'static>(
     length: usize,
     get: impl Fn(&R) -> Option<&[f32]> + 'static,
 ) -> Column<R> {
+    fixed::<R, Float32Type>(name, description, length, get)
+}
+
+/// `length` bytes, or null.
+pub(super) fn octets<R: 'static>(
+    name: &str,
+    description: &str,
+    length: usize,
+    get: impl Fn(&R) -> Option<&[u8]> + 'static,
+) -> Column<R> {
+    fixed::<R, UInt8Type>(name, description, length, get)
+}
+
+/// `length` numbers, or null; null as well for another number of them.
+fn fixed<R: 'static, T: ArrowPrimitiveType>(
+    name: &str,
+    description: &str,
+    length: usize,
+    get: impl Fn(&R) -> Option<&[T::Native]> + 'static,
+) -> Column<R> {
     let fill = move |rows: &[R]| {
-        let mut builder = FixedSizeListBuilder::new(Float32Builder::new(), length as i32);
+        let mut builder = FixedSizeListBuilder::new(PrimitiveBuilder::<T>::new(), length as i32);
         for row in rows {
             match get(row).filter(|values| values.len() == length) {
                 Some(values) => builder.values().append_slice(values),

@@ -1,30 +1,27 @@
-//! Whether a mask hangs together.
+//! Whether a mask hangs together, and how large its pieces are.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use ndarray::{ArrayView1, ArrayView3};
 
 /// Returns whether the mask falls into more than one 26-connected piece.
-///
-/// Runs of set voxels along the last axis are joined where they touch, row by row; each joining makes two pieces one.
 pub fn is_in_pieces(mask: ArrayView3<'_, u8>) -> bool {
-    let (_, size_j, _) = mask.dim();
-    let mut runs = Runs::default();
-    // the runs of each row so far
-    let mut rows: Vec<Range<usize>> = Vec::new();
-    for (i, plane) in mask.outer_iter().enumerate() {
-        for (j, row) in plane.outer_iter().enumerate() {
-            let here = runs.add(row);
-            let before = (j > 0).then(|| i * size_j + j - 1);
-            let above =
-                (j.saturating_sub(1)..(j + 2).min(size_j)).map(|j| (i * size_j + j).checked_sub(size_j));
-            for row in above.flatten().chain(before) {
-                runs.join(here.clone(), rows[row].clone());
-            }
-            rows.push(here);
-        }
+    Runs::joined(mask).pieces > 1
+}
+
+/// Returns how many voxels each 26-connected piece of the mask has, the largest first.
+pub fn sizes(mask: ArrayView3<'_, u8>) -> Vec<usize> {
+    let mut runs = Runs::joined(mask);
+    let mut by_root: BTreeMap<usize, usize> = BTreeMap::new();
+    for run in 0..runs.ends.len() {
+        let (first, last) = runs.ends[run];
+        *by_root.entry(runs.root(run)).or_default() += last - first + 1;
     }
-    runs.pieces > 1
+    let mut sizes: Vec<usize> = by_root.into_values().collect();
+    sizes.sort_unstable_by_key(|size| Reverse(*size));
+    sizes
 }
 
 /// Runs of set voxels, and which of them hang together.
@@ -38,6 +35,28 @@ struct Runs {
 }
 
 impl Runs {
+    /// Returns the runs of set voxels along the last axis, joined where they touch, row by row; each joining makes two
+    /// pieces one.
+    fn joined(mask: ArrayView3<'_, u8>) -> Self {
+        let (_, size_j, _) = mask.dim();
+        let mut runs = Self::default();
+        // the runs of each row so far
+        let mut rows: Vec<Range<usize>> = Vec::new();
+        for (i, plane) in mask.outer_iter().enumerate() {
+            for (j, row) in plane.outer_iter().enumerate() {
+                let here = runs.add(row);
+                let before = (j > 0).then(|| i * size_j + j - 1);
+                let above =
+                    (j.saturating_sub(1)..(j + 2).min(size_j)).map(|j| (i * size_j + j).checked_sub(size_j));
+                for row in above.flatten().chain(before) {
+                    runs.join(here.clone(), rows[row].clone());
+                }
+                rows.push(here);
+            }
+        }
+        runs
+    }
+
     /// Adds the runs of a row, each a piece of its own as yet.
     fn add(&mut self, row: ArrayView1<'_, u8>) -> Range<usize> {
         let start = self.ends.len();
@@ -96,42 +115,49 @@ mod tests {
     use super::*;
     use crate::crop::testing::Numbers;
 
-    /// Flood fill of the first piece: whatever it does not reach is another one.
-    fn is_in_pieces_by_filling(mask: &Array3<u8>) -> bool {
+    /// Flood fills, one a piece, each from the first voxel that those before have not reached.
+    fn sizes_by_filling(mask: &Array3<u8>) -> Vec<usize> {
         let (size_i, size_j, size_k) = mask.dim();
         let mut left = mask.clone();
-        let first = left
-            .indexed_iter()
-            .find(|(_, voxel)| **voxel != 0)
-            .map(|(index, _)| index);
-        let mut open: Vec<_> = first.into_iter().collect();
-        while let Some((i, j, k)) = open.pop() {
-            for i in i.saturating_sub(1)..(i + 2).min(size_i) {
-                for j in j.saturating_sub(1)..(j + 2).min(size_j) {
-                    for k in k.saturating_sub(1)..(k + 2).min(size_k) {
-                        if left[[i, j, k]] != 0 {
-                            left[[i, j, k]] = 0;
+        let mut sizes = Vec::new();
+        for (first, _) in mask.indexed_iter() {
+            let mut open = vec![first];
+            let mut size = 0;
+            while let Some((i, j, k)) = open.pop() {
+                if left[[i, j, k]] == 0 {
+                    continue;
+                }
+                left[[i, j, k]] = 0;
+                size += 1;
+                for i in i.saturating_sub(1)..(i + 2).min(size_i) {
+                    for j in j.saturating_sub(1)..(j + 2).min(size_j) {
+                        for k in k.saturating_sub(1)..(k + 2).min(size_k) {
                             open.push((i, j, k));
                         }
                     }
                 }
             }
+            sizes.extend((size > 0).then_some(size));
         }
-        left.iter().any(|voxel| *voxel != 0)
+        sizes.sort_unstable_by_key(|size: &usize| Reverse(*size));
+        sizes
     }
 
     #[test]
-    fn random_masks_hang_together_where_a_flood_fill_reaches_all_of_them() {
+    fn random_masks_have_the_pieces_that_flood_fills_reach() {
         let mut numbers = Numbers(5);
         let mut seen = [0; 2];
         for round in 0..4000 {
             let shape = [(4, 5, 6), (1, 9, 7), (6, 1, 1), (2, 2, 12)][round % 4];
             let share = 0.08 + 0.3 * numbers.next();
             let mask = Array3::from_shape_simple_fn(shape, || u8::from(numbers.next() < share));
-            let expected = is_in_pieces_by_filling(&mask);
-            assert_eq!(is_in_pieces(mask.view()), expected, "{mask}");
-            assert_eq!(is_in_pieces(mask.t()), expected, "{mask} turned");
-            seen[usize::from(expected)] += 1;
+            let expected = sizes_by_filling(&mask);
+            let in_pieces = expected.len() > 1;
+            assert_eq!(is_in_pieces(mask.view()), in_pieces, "{mask}");
+            assert_eq!(is_in_pieces(mask.t()), in_pieces, "{mask} turned");
+            assert_eq!(sizes(mask.view()), expected, "{mask}");
+            assert_eq!(sizes(mask.t()), expected, "{mask} turned");
+            seen[usize::from(in_pieces)] += 1;
         }
         assert!(seen[0] > 500 && seen[1] > 500, "{seen:?}");
     }

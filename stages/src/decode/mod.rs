@@ -4,6 +4,7 @@
 
 mod format;
 mod inspect;
+mod intensity;
 mod labels;
 pub mod nifti;
 mod orientation;
@@ -30,6 +31,7 @@ use crate::stage::{Stage, blocking};
 
 pub use format::Format;
 pub use inspect::{Inspected, Inspection, LabelCount, Refusal, inspect};
+pub use intensity::{Moments, under_labels};
 
 /// What a volume may cost; comes from `run.memory`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,23 +9,24 @@ use futures::{FutureExt as _, StreamExt as _};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use schemas::payload::Named;
 use schemas::rows::{LineageRow, Split, Verdict};
-use schemas::{Cropped, Fault, FaultKind, Listed, Outcome};
+use schemas::{Cropped, Decoded, Fault, FaultKind, Level, Listed, Outcome};
 use sha2::Sha256;
 
 use super::NightError;
 use super::conf::NightlyConf;
 use super::drift::{Drift, Seen, drifts, samples};
-use super::gate::{GatedCase, GatedMask, gate};
+use super::gate::{GatedCase, gate};
+use super::intensity::{Intensity, fetch_image, intensities};
 use super::known::Known;
 use super::measure::{Measured, Teaching, measure, measure_scan};
 use super::report::{Found, Reject};
-use super::split::split;
+use super::split::{known_splits, split_known};
 use crate::compare::key::hex;
 use crate::crop::CropConf;
 use crate::gather::Cut;
 use crate::objects::stamps;
 use crate::registry::Registry;
-use crate::stage::blocking;
+use crate::stage::{Stage as _, blocking};
 use crate::store::{StoreError, Stores};
 use crate::train::cache;
 
@@ -92,7 +93,9 @@ struct CutCase {
     patches: String,
     /// Of the scan: what every row of the case says.
     scan: LineageRow,
-    masks: Vec<(schemas::Level, Measured)>,
+    masks: Vec<(Level, Measured)>,
+    /// Of the image, where there is one on the mask's grid.
+    intensities: BTreeMap<Level, Intensity>,
 }
 
 impl Finder<'_> {
@@ -233,14 +236,40 @@ impl Finder<'_> {
         })))
     }
 
+    /// Brings a case through the stages up to its cubes, and looks at its image on the way. An image that cannot be read
+    /// costs the case nothing: nothing is learnt from it.
+    async fn volumes(&self, listed: Listed) -> Result<(Cropped, BTreeMap<Level, Intensity>), Fault> {
+        let cut = Cut::new(self.stores, self.crop, self.max_bytes);
+        let case = listed.origin.id.clone();
+        let image = fetch_image(self.stores, listed.image.as_ref(), self.max_bytes).await;
+        let weighed = cut.weigh.run(listed).await?;
+        let fetched = cut.fetch.run(weighed).await?;
+        let decoded = cut.decode.run(fetched).await?;
+        let max_bytes = self.max_bytes;
+        let (decoded, bright): (Decoded, _) = blocking(move || {
+            let bright = match image {
+                Ok(Some(image)) => intensities(&image, &decoded.mask, max_bytes),
+                Ok(None) => Ok(BTreeMap::new()),
+                Err(fault) => Err(fault),
+            };
+            (decoded, bright)
+        })
+        .await;
+        let bright = bright.unwrap_or_else(|fault| {
+            tracing::warn!(%case, "the image says nothing of this case: {fault}");
+            BTreeMap::new()
+        });
+        Ok((cut.crop.run(decoded).await?, bright))
+    }
+
     /// Cuts a case, keeps its cubes in the registry, and measures them; a fault of the case is the inner one.
     async fn cut(&self, listed: Listed, name: &str) -> Result<Result<CutCase, Fault>, NightError> {
-        let cropped = match Cut::new(self.stores, self.crop, self.max_bytes).run(listed).await {
-            Ok(cropped) => cropped,
+        let (cropped, intensities) = match self.volumes(listed).await {
+            Ok(volumes) => volumes,
             Err(fault) => return Ok(Err(fault)),
         };
         let (crop, name) = (self.crop.clone(), name.to_owned());
-        let measured = blocking(move || measured(cropped, &crop, name)).await;
+        let measured = blocking(move || measured(cropped, intensities, &crop, name)).await;
         let (cut, packed) = match measured {
             Ok(measured) => measured,
             Err(fault) => return Ok(Err(fault)),
@@ -251,17 +280,26 @@ impl Finder<'_> {
     }
 }
 
-/// Returns the case with the mask that teaches in the first place, and nothing else: its reference, if it has one.
+/// Returns the case with the mask that teaches in the first place, and without another: its reference, if it has one. The
+/// image is that of the mask, not of the reference.
 fn teaching(listed: Listed) -> Listed {
+    let Some(reference) = listed.reference else {
+        return listed;
+    };
     Listed {
-        mask: listed.reference.unwrap_or(listed.mask),
+        mask: reference,
         reference: None,
         image: None,
         ..listed
     }
 }
 
-fn measured(cropped: Cropped, crop: &CropConf, patches: String) -> Result<(CutCase, Bytes), Fault> {
+fn measured(
+    cropped: Cropped,
+    intensities: BTreeMap<Level, Intensity>,
+    crop: &CropConf,
+    patches: String,
+) -> Result<(CutCase, Bytes), Fault> {
     let mut scan = LineageRow::new(cropped.origin.id.as_str(), Verdict::Accepted, 0);
     measure_scan(&cropped.grid).put(&mut scan);
     let mut masks = Vec::new();
@@ -284,6 +322,7 @@ fn measured(cropped: Cropped, crop: &CropConf, patches: String) -> Result<(CutCa
         patches,
         scan,
         masks,
+        intensities,
     };
     Ok((cut, packed.into()))
 }
@@ -322,7 +361,7 @@ fn rows_of(
     conf: &NightlyConf,
     night: u32,
 ) -> (Vec<LineageRow>, Vec<LineageRow>) {
-    let sides = sides(&earlier);
+    let sides = known_splits(&earlier);
     let known = Known::of(&earlier);
     let gated: Vec<GatedCase> = new
         .iter()
@@ -331,14 +370,7 @@ fn rows_of(
             Some(GatedCase {
                 case_id: case.case_id.clone(),
                 person: case.person.clone().unwrap_or_default(),
-                masks: cut
-                    .masks
-                    .iter()
-                    .map(|(level, measured)| GatedMask {
-                        level: *level,
-                        measured: measured.clone(),
-                    })
-                    .collect(),
+                vertebrae: cut.masks.clone(),
             })
         })
         .collect();
@@ -380,28 +412,20 @@ fn rows_of(
                 ..named(verdict)
             };
             measured.put(&mut row);
+            if let Some(intensity) = cut.intensities.get(level) {
+                intensity.put(&mut row);
+            }
             rows.push(row);
         }
     }
     (rows, earlier)
 }
 
-/// Returns the sides that persons have been put to: they stay there.
-fn sides(lineage: &[LineageRow]) -> BTreeMap<&str, Split> {
-    let put = lineage
-        .iter()
-        .filter_map(|row| Some((row.person.as_deref()?, row.split?)));
-    put.collect()
-}
-
-fn side(person: &str, sides: &BTreeMap<&str, Split>, conf: &NightlyConf) -> Split {
-    if let Some(side) = sides.get(person) {
-        return *side;
-    }
-    if conf.held_out_persons.iter().any(|held_out| held_out == person) {
-        return Split::HeldOut;
-    }
-    split(person, &conf.split_key, conf.held_out)
+/// Returns a person's side: a person stays where an earlier night has put him.
+fn side(person: &str, known: &BTreeMap<String, Split>, conf: &NightlyConf) -> Split {
+    let is_named = conf.held_out_persons.iter().any(|held_out| held_out == person);
+    let share = if is_named { 1.0 } else { conf.held_out };
+    split_known(person, known, &conf.split_key, share)
 }
 
 /// Returns the numbers of accepted masks that are watched.

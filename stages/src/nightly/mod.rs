@@ -5,10 +5,12 @@
 
 pub mod conf;
 pub mod find;
+pub mod lineage;
 pub mod measure;
+pub mod intensity;
 pub mod gate;
-pub mod split;
 pub mod known;
+pub mod split;
 pub mod drift;
 pub mod held_out;
 pub mod select;
@@ -17,15 +19,16 @@ pub mod judge;
 pub mod report;
 pub mod card;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use schemas::Fault;
 
 use crate::registry::RegistryError;
 use crate::store::StoreError;
-use crate::tables::TablesError;
 
 pub use conf::NightlyConf;
+
+use lineage::LineageError;
 
 /// Why a night could not go on. It is not lost: the next start goes on where it stood.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +41,7 @@ pub enum NightError {
     Store(#[from] StoreError),
     /// The lineage cannot be written or read back.
     #[error("registry.url, lineage: {0}")]
-    Lineage(#[from] TablesError),
+    Lineage(#[from] LineageError),
     /// A file of a night, or a list of held-out masks, is not what it should be.
     #[error("registry.url: expected what a night wrote in {name}, found something else: {error}")]
     Damaged {
