@@ -1,21 +1,20 @@
 //! A night's training, by its plan.
 
 use models::train::TrainingMask;
-use ndarray::Array3;
+use schemas::Fault;
 use schemas::rows::LineageRow;
-use schemas::{Fault, Level};
 use serde_json::{Value, json};
 use stages::nightly::NightError;
 use stages::nightly::plan::{Night, Plan, TRAINING};
 use stages::nightly::report::{PhaseLine, Training};
 use stages::registry::{Registry, WEIGHTS};
 use stages::store::Place;
-use stages::train::{Finished, METRICS, Others, Split, TrainConf, cubes_at, finished};
+use stages::train::{Cubes, Finished, METRICS, Others, Progress, Split, TrainConf, cubes_at, finished};
 
 use super::Stop;
 use crate::RunEnd;
 use crate::conf::Conf;
-use crate::run::say;
+use crate::run::{SMALL_OBJECT, say};
 use crate::verbs::train::Display;
 
 /// Trains by the plan below `output`, or returns what an earlier start has trained there; `None` once `stop` is there.
@@ -58,7 +57,7 @@ pub async fn train(
         ..Others::default()
     };
     let mut display = Display::new();
-    let tell = move |progress| display.show(&progress);
+    let tell = move |progress: Progress| display.show(&progress);
     let ended = stages::train::train(split, &train, configuration, output, others, stop, tell).await?;
     if !ended.complete {
         say("stopped while it trained; start again to go on from the checkpoint");
@@ -79,7 +78,7 @@ async fn masks(
     limit: u64,
 ) -> Result<Vec<TrainingMask>, NightError> {
     let mut masks = Vec::with_capacity(plan.new + plan.replayed);
-    let mut last: Option<(&str, Vec<(Level, Array3<u8>)>)> = None;
+    let mut last: Option<(&str, Cubes)> = None;
     for row in lineage.iter().filter(|row| row.taught) {
         let (Some(level), Some(person), Some(patches)) = (row.level, &row.person, &row.patches) else {
             continue;
@@ -90,7 +89,7 @@ async fn masks(
         };
         if last.as_ref().is_none_or(|(name, _)| *name != patches.as_str()) {
             let cubes = cubes_at(&registry.place(patches), &plan.crop, limit).await;
-            last = Some((patches, cubes.map_err(lost)?));
+            last = Some((patches.as_str(), cubes.map_err(lost)?));
         }
         let cubes = last.as_ref().map(|(_, cubes)| cubes.as_slice()).unwrap_or_default();
         let Some((_, mask)) = cubes.iter().find(|(of, _)| *of == level) else {
@@ -108,7 +107,8 @@ async fn masks(
 
 /// Returns what the training's own record says; `None` where it says nothing that can be read.
 pub async fn training(night: &Night, plan: &Plan) -> Result<Option<Training>, NightError> {
-    let Some(record) = night.read_if_there::<Value>(&format!("{TRAINING}/{METRICS}")).await? else {
+    let bytes = night.place.join(TRAINING).join(METRICS).read(SMALL_OBJECT).await?;
+    let Ok(record) = serde_json::from_slice::<Value>(&bytes) else {
         return Ok(None);
     };
     let number = |value: &Value, key: &str| value[key].as_f64().unwrap_or_default();

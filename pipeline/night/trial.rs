@@ -65,7 +65,7 @@ pub async fn judgement(
     };
     let (weights, version) = (trained.weights.clone(), plan.version.to_string());
     let (margins, resamples, seed) = (plan.margins, plan.bootstrap, plan.recipe.seed);
-    let judged = blocking(move || {
+    let judged = blocking(move || -> Result<Option<Judgement>, RunEnd> {
         let old = match &champion {
             None => None,
             Some((version, weights)) => match bench.try_out(version, weights, &subjects)? {
@@ -76,7 +76,9 @@ pub async fn judgement(
         let Some(new) = bench.try_out(&version, &weights, &subjects)? else {
             return Ok(None);
         };
-        let old = old.as_ref().map(|(version, method)| (*version, method.rows.as_slice()));
+        let old = old
+            .as_ref()
+            .map(|(version, method)| (*version, method.rows.as_slice()));
         Ok(Some(judge(&subjects, old, &new.rows, &margins, resamples, seed)))
     })
     .await;

@@ -100,14 +100,14 @@ fn report(split: &Split) {
 }
 
 /// Shows a training while it goes on: a bar on a terminal, a line now and then elsewhere.
-pub struct Display {
+pub(crate) struct Display {
     bar: ProgressBar,
     last_line: Instant,
 }
 
 impl Display {
     /// Shows nothing yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             bar: bar(PARTS, "{msg}"),
             last_line: Instant::now(),
@@ -115,7 +115,7 @@ impl Display {
     }
 
     /// Shows what is new.
-    pub fn show(&mut self, progress: &Progress) {
+    pub(crate) fn show(&mut self, progress: &Progress) {
         match progress {
             Progress::Step { progress: share, .. } if !self.bar.is_hidden() => {
                 self.bar.set_position((share * PARTS as f64) as u64);
