@@ -14,11 +14,11 @@ use stages::compare::ComparisonConf;
 use stages::crop::CropConf;
 use stages::dicom::DicomConf;
 use stages::evaluate::EvaluateConf;
+#[cfg(feature = "torch")]
+use stages::nightly::NightlyConf;
 use stages::pool::PoolConf;
 use stages::registry::RegistryConf;
 use stages::store::StoreConf;
-#[cfg(feature = "torch")]
-use stages::nightly::NightlyConf;
 #[cfg(feature = "torch")]
 use stages::train::TrainConf;
 use stages::write::{Form, WriteConf};
@@ -332,6 +332,19 @@ mod tests {
             let judged = Conf::read(Some(file), std::iter::empty(), &[]).expect("evaluate");
             assert_eq!(judged.comparison.persons, judged_by);
         }
+    }
+
+    #[cfg(feature = "torch")]
+    #[test]
+    fn the_file_of_a_night_holds_known_keys_and_a_recipe_that_can_be() {
+        let text = include_str!("../conf/nightly.toml");
+        let conf = Conf::read(Some(text), std::iter::empty(), &[]).expect("nightly");
+        assert_eq!(conf.nightly.least_new, 5);
+        let recipe = &conf.train.recipe;
+        recipe.check().expect("a recipe");
+        assert_eq!((recipe.fit.steps, recipe.energy.fit.steps), (400, 200));
+        let minutes = [recipe.fit.minutes, recipe.energy.fit.minutes];
+        assert_eq!(minutes, [0.0; 2], "by steps, so that weights follow from the seed");
     }
 
     #[test]
