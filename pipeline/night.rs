@@ -61,9 +61,12 @@ pub async fn nightly(
         () = stop.clone() => return Err(RunEnd::Stopped),
     };
     let ended = night(conf, stores, &registry, stop).await;
-    lease
-        .end(if ended.is_ok() { State::Ended } else { State::Broken })
-        .await;
+    let state = match &ended {
+        Ok(Exit::SomeFailed) | Err(RunEnd::Stopped) => State::Stopped,
+        Ok(_) => State::Ended,
+        Err(_) => State::Broken,
+    };
+    lease.end(state).await;
     ended
 }
 
@@ -212,11 +215,7 @@ async fn promote(
         judgement.difference, judgement.against, judgement.masks
     );
     // an earlier start may have come so far
-    let history = registry.history(Alias::Champion).await?;
-    if history
-        .iter()
-        .any(|entry| entry.by == plan.by() && entry.version == version.version)
-    {
+    if has_promoted(registry, plan).await? {
         return Ok((Verdict::Promoted, vec![why]));
     }
     let after = plan.champion.as_ref().map_or(0, |champion| champion.number);
@@ -234,6 +233,14 @@ async fn promote(
             )],
         )),
     }
+}
+
+/// Says whether a night has made its model the champion, whatever is the champion now.
+async fn has_promoted(registry: &Registry, plan: &Plan) -> Result<bool, NightError> {
+    let (by, history) = (plan.by(), registry.history(Alias::Champion).await?);
+    Ok(history
+        .iter()
+        .any(|entry| entry.by == by && entry.version == plan.version))
 }
 
 /// Returns the report of a night that came no further.

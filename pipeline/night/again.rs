@@ -9,14 +9,15 @@ use stages::blocking;
 use stages::nightly::NightError;
 use stages::nightly::lineage;
 use stages::nightly::plan::{Nights, Plan};
-use stages::nightly::report::Verdict;
+use stages::nightly::report::{NightReport, Verdict};
 use stages::registry::CONFIG;
 use stages::starts::State;
 use stages::store::Stores;
 
 use super::learn::train;
 use super::lease::Lease;
-use super::{MANIFEST, Stop, end, registry, told};
+use super::{MANIFEST, Stop, end, has_promoted, registry, told};
+use crate::champion;
 use crate::conf::Conf;
 use crate::run::{place, say};
 use crate::{Exit, RunEnd};
@@ -34,7 +35,8 @@ pub async fn again(
 ) -> Result<Exit, RunEnd> {
     let stop: Stop = stop.boxed().shared();
     let registry = registry(conf, stores)?;
-    let record = registry.resolve(version).await.map_err(NightError::from)?;
+    let record = registry.resolve(version).await;
+    let record = record.map_err(|error| champion::ended("--again", error))?;
     let of_a_night = |what: &str| {
         RunEnd::Conf(format!(
             "--again: expected a version that a night made, found {}, made by {}: {what}",
@@ -69,24 +71,35 @@ pub async fn again(
     Ok(Exit::SomeFailed)
 }
 
-/// Ends the unfinished night, if there is one; the champion stays.
+/// Ends the unfinished night, if there is one; the champion stays what it is.
 ///
 /// # Errors
 /// Another process is at work on it; the registry cannot be used.
 pub async fn abandon(conf: &Conf, stores: &Arc<Stores>) -> Result<Exit, RunEnd> {
     let registry = registry(conf, stores)?;
     let lease = Lease::take(&registry, false).await?;
-    let ended = async {
-        let nights = Nights::of(&registry).await?;
-        let Some((night, plan)) = nights.unfinished else {
-            say("no night is unfinished: nothing to abandon");
-            return Ok(());
-        };
-        let why = vec!["it was abandoned by hand".to_owned()];
-        end(&night, &told(&plan.facts, Verdict::Kept, why), None).await
-    };
-    let ended: Result<(), NightError> = ended.await;
+    let ended = end_unfinished(&registry).await;
     lease.end(State::Ended).await;
     ended?;
     Ok(Exit::Done)
+}
+
+async fn end_unfinished(registry: &Registry) -> Result<(), NightError> {
+    let Some((night, plan)) = Nights::of(registry).await?.unfinished else {
+        say("no night is unfinished: nothing to abandon");
+        return Ok(());
+    };
+    // it may have died between its promotion and its end: what the champion has learnt must be noted then
+    let (verdict, why) = if has_promoted(registry, &plan).await? {
+        (Verdict::Promoted, "it was abandoned by hand after it had promoted its model")
+    } else {
+        (Verdict::Kept, "it was abandoned by hand")
+    };
+    let version = (verdict == Verdict::Promoted).then_some(plan.version);
+    let report = NightReport {
+        champion: plan.champion.map(|champion| champion.version.to_string()),
+        challenger: version.as_ref().map(ToString::to_string),
+        ..told(&plan.facts, verdict, vec![why.to_owned()])
+    };
+    end(&night, &report, version).await
 }

@@ -1,13 +1,14 @@
 //! What a night sets out to do: looks for what is new, and freezes a plan of what is trained and judged.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use bytes::Bytes;
-use models::ModelConf;
+use models::description::LatentStatistics;
 use models::seed::derive;
 use models::train::Recipe;
-use schemas::rows::LineageRow;
+use models::{LoadedWeights, ModelConf, ModelError};
+use schemas::rows::{LineageRow, Split};
 use serde_json::json;
 use stages::blocking;
 use stages::nightly::conf::Start;
@@ -20,6 +21,7 @@ use stages::nightly::select::{Selected, fingerprint, select};
 use stages::nightly::{NightError, NightlyConf};
 use stages::registry::{Alias, Registry, VersionName, VersionRecord, WEIGHTS, now};
 use stages::store::Stores;
+use stages::train::{Gather, TrainError};
 
 use super::{Stop, end, told};
 use crate::conf::Conf;
@@ -46,6 +48,7 @@ pub async fn set_out(
 ) -> Result<SetOut, RunEnd> {
     let asked = &conf.nightly;
     let (night, began) = (Night::of(registry, nights.next), now());
+    check(conf, stores, registry).await?;
     let cases = list("nightly.manifest", &asked.manifest, conf, stores).await?;
     let finder = Finder {
         stores,
@@ -88,8 +91,11 @@ pub async fn set_out(
         rejects,
         drift,
     };
-    let selected = select(&lineage, asked, night.number);
     let set = held_out(registry, &lineage, asked).await?;
+    if let Ok(set) = &set {
+        keep_apart(&mut lineage, &set.persons());
+    }
+    let selected = select(&lineage, asked, night.number);
     let nothing = match &set {
         _ if facts.found.masks_accepted == 0 => Some("none of the new masks may teach".to_owned()),
         Err(persons) => Some(format!(
@@ -100,7 +106,7 @@ pub async fn set_out(
         Ok(_) => None,
     };
     if let Some(why) = nothing {
-        night.put(LINEAGE, packed(&lineage)?).await?;
+        keep(&night, lineage).await?;
         let report = told(&facts, Verdict::NothingToJudge, vec![why]);
         end(&night, &report, None).await?;
         return Ok(SetOut::Ended(Exit::NothingJudged));
@@ -111,7 +117,7 @@ pub async fn set_out(
             asked.least_new,
             selected.new.len()
         );
-        night.put(LINEAGE, packed(&lineage)?).await?;
+        keep(&night, lineage).await?;
         end(&night, &told(&facts, Verdict::Kept, vec![why]), None).await?;
         return Ok(SetOut::Ended(Exit::Done));
     }
@@ -122,7 +128,7 @@ pub async fn set_out(
     for index in selected.all() {
         lineage[index].taught = true;
     }
-    night.put(LINEAGE, packed(&lineage)?).await?;
+    keep(&night, lineage).await?;
     // the commit: from here on the night goes on by it, whatever the configuration says
     if !night.create(PLAN, &plan).await? {
         let message = format!(
@@ -134,6 +140,47 @@ pub async fn set_out(
     // read back, as a later start would read it: numbers may end otherwise once they were written
     let plan = night.read(PLAN).await?;
     Ok(SetOut::To(night, Box::new(plan)))
+}
+
+/// Refuses what no night could be finished by: a plan that says the same would be frozen all the same.
+async fn check(conf: &Conf, stores: &Arc<Stores>, registry: &Registry) -> Result<(), RunEnd> {
+    let recipe = conf.train.recipe.clone();
+    recipe.check().map_err(TrainError::from)?;
+    if recipe.restored > 0.0 {
+        return Err(RunEnd::Conf(format!(
+            "train.recipe.restored: expected 0, as a night has no ReconNet that restores masks first, found {}",
+            recipe.restored
+        )));
+    }
+    // refuses cubes that no network is built for
+    Gather::new(stores, &conf.crop, conf.run.memory.as_u64(), &registry.place("patches"))?;
+    let (model, device) = (judged_as(conf, registry), conf.nightly.device.clone());
+    let opened = blocking(move || opens(&recipe, &model, &device)).await;
+    opened.map_err(|error| RunEnd::Conf(format!("nightly, how models are judged: {error}")))
+}
+
+/// Opens fresh weights of a recipe as those to come are opened when they are judged.
+fn opens(recipe: &Recipe, model: &ModelConf, device: &str) -> Result<(), ModelError> {
+    let latent = if recipe.standardises() {
+        LatentStatistics::neutral(recipe.network.latents())
+    } else {
+        LatentStatistics::default()
+    };
+    let description = recipe.description(latent);
+    let fresh = models::train::fresh(&description, recipe.seed)?;
+    let bytes = models::weights::write(&fresh, description.to_metadata()?)?;
+    let mut loaded = LoadedWeights::new();
+    loaded.add(recipe.method.as_str(), &bytes)?;
+    models::open(model, &loaded, device).map(drop)
+}
+
+/// Returns how models reconstruct while they are judged.
+fn judged_as(conf: &Conf, registry: &Registry) -> ModelConf {
+    ModelConf {
+        chain: vec![registry.method().to_owned()],
+        weights: ModelConf::default().weights,
+        ..conf.model.clone()
+    }
 }
 
 /// Returns the lineage of the last night that ended, with what its promoted model learnt noted.
@@ -154,8 +201,19 @@ pub async fn lineage_of(night: &Night) -> Result<Vec<LineageRow>, NightError> {
     Ok(blocking(move || lineage::read(bytes)).await?)
 }
 
-fn packed(rows: &[LineageRow]) -> Result<Bytes, NightError> {
-    Ok(lineage::write(rows)?)
+async fn keep(night: &Night, rows: Vec<LineageRow>) -> Result<(), NightError> {
+    let bytes = blocking(move || lineage::write(&rows)).await?;
+    night.put(LINEAGE, bytes).await
+}
+
+/// Holds those out whom models are judged on, whatever else the lineage says: the night that froze the set may have died
+/// before it wrote its own, and another configuration may have been given since.
+fn keep_apart(rows: &mut [LineageRow], judges: &BTreeSet<&str>) {
+    for row in rows {
+        if row.person.as_deref().is_some_and(|person| judges.contains(person)) {
+            row.split = Some(Split::HeldOut);
+        }
+    }
 }
 
 /// Returns the frozen set, or freezes the first one once enough persons are held out; else how many there are.
@@ -193,9 +251,7 @@ async fn plan(
     recipe.seed = derive(asked.seed, &format!("night {}", facts.night));
     recipe.version = String::new();
     let starts_from_champion = match &champion {
-        Some((_, record)) if asked.start == Start::Champion => {
-            fits(registry, record, &recipe).await?
-        }
+        Some((_, record)) if asked.start == Start::Champion => fits(registry, record, &recipe).await?,
         _ => false,
     };
     let begun_with = champion.as_ref().filter(|_| starts_from_champion);
@@ -220,11 +276,7 @@ async fn plan(
         }),
         starts_from_champion,
         crop: conf.crop.clone(),
-        model: ModelConf {
-            chain: vec![registry.method().to_owned()],
-            weights: ModelConf::default().weights,
-            ..conf.model.clone()
-        },
+        model: judged_as(conf, registry),
         margins: asked.margins,
         bootstrap: asked.bootstrap,
         held_out,
