@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use models::phantom::{PhantomConf, Spine};
 use ndarray::Array3;
 use object_store::ObjectStore;
@@ -14,7 +15,7 @@ use serde_json::Value;
 use spinestream::conf::Conf;
 use spinestream::{Exit, RunEnd, night};
 use stages::decode::nifti::write_label_map;
-use stages::registry::{Alias, Registry};
+use stages::registry::{Alias, Registry, VersionName};
 use stages::store::{Place, Stores};
 use url::Url;
 
@@ -380,14 +381,14 @@ async fn a_champion_changed_by_hand_while_a_night_goes_on_is_not_overwritten() {
     let first = site.champion().await.expect("a champion");
     site.add(6..8, as_it_is).await;
     // as if somebody had promoted the same one once more just before the night would have: the store does it at the put
-    let registry = site.registry();
     let inner = site.place("").store;
-    let (name, points) = (first.parse().expect("a version"), registry.clone());
+    let (name, registry): (VersionName, _) = (first.parse().expect("a version"), site.registry());
     let by_hand = Faulty::new(inner, move |deed, path| {
-        if deed == Deed::Put && path.as_ref().ends_with("judgement.json") && path.as_ref().contains("nights/") {
-            let pointed = points.point(Alias::Champion, &name, 1, "by hand", "");
+        let is_judged = path.as_ref().ends_with("nights/00000002/judgement.json");
+        if deed == Deed::Put && is_judged {
+            let pointed = registry.point(Alias::Champion, &name, 1, "by hand", "");
             // a store in memory never waits
-            let _ = futures::executor::block_on(pointed);
+            pointed.now_or_never().expect("at once").expect("pointed");
         }
         None
     });
