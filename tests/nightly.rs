@@ -157,8 +157,7 @@ fn swapped(mut map: LabelMap) -> LabelMap {
 /// Takes two layers of voxels off every label.
 fn eroded(mut map: LabelMap) -> LabelMap {
     for _ in 0..2 {
-        let before = map.data.clone();
-        map.data = peeled(&before);
+        map.data = peeled(&map.data);
     }
     map
 }
