@@ -1,6 +1,6 @@
 //! What a night sets out to do: looks for what is new, and freezes a plan of what is trained and judged.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -23,7 +23,7 @@ use stages::registry::{Alias, Registry, VersionName, VersionRecord, WEIGHTS, now
 use stages::store::Stores;
 use stages::train::{Gather, TrainError};
 
-use super::{Stop, end, told};
+use super::{MANIFEST, Stop, end, told};
 use crate::conf::Conf;
 use crate::run::{SMALL_OBJECT, list, say};
 use crate::{Exit, RunEnd};
@@ -57,7 +57,8 @@ pub async fn set_out(
         max_bytes: conf.run.memory.as_u64(),
         conf: asked,
     };
-    let earlier = earlier(nights).await?;
+    let champion = champion(registry).await?;
+    let earlier = earlier(registry, nights, champion.as_ref()).await?;
     let looked = tokio::select! {
         looked = finder.look(cases, earlier, night.number) => looked?,
         () = stop => return Err(RunEnd::Stopped),
@@ -124,7 +125,7 @@ pub async fn set_out(
     let Ok(set) = set else {
         return Err(RunEnd::Unusable("registry.url: expected a held-out set, found none".to_owned()));
     };
-    let plan = plan(conf, registry, facts, &lineage, &selected, set).await?;
+    let plan = plan(conf, registry, champion, facts, &lineage, &selected, set).await?;
     for index in selected.all() {
         lineage[index].taught = true;
     }
@@ -183,14 +184,41 @@ fn judged_as(conf: &Conf, registry: &Registry) -> ModelConf {
     }
 }
 
-/// Returns the lineage of the last night that ended, with what its promoted model learnt noted.
-async fn earlier(nights: &Nights) -> Result<Vec<LineageRow>, RunEnd> {
-    let Some((night, end)) = &nights.last else {
+/// Returns the champion and the number of its alias.
+async fn champion(registry: &Registry) -> Result<Option<(u32, VersionRecord)>, NightError> {
+    let Some(entry) = registry.alias(Alias::Champion).await? else {
+        return Ok(None);
+    };
+    let record = registry.version(&entry.version).await?;
+    Ok(Some((entry.number, record)))
+}
+
+/// Returns the lineage of the last night that ended, with what the champion has learnt noted: its own manifest says, so
+/// that a champion that was rolled back to, or promoted by hand, is taken at what it knows.
+async fn earlier(
+    registry: &Registry,
+    nights: &Nights,
+    champion: Option<&(u32, VersionRecord)>,
+) -> Result<Vec<LineageRow>, NightError> {
+    let Some((night, _)) = &nights.last else {
         return Ok(Vec::new());
     };
     let mut rows = lineage_of(night).await?;
+    let manifest = match champion {
+        Some((_, record)) if record.file(MANIFEST).is_some() => {
+            let bytes = registry.read(record, MANIFEST).await?;
+            blocking(move || lineage::read(bytes)).await?
+        }
+        // from elsewhere: nobody knows what it was taught
+        _ => Vec::new(),
+    };
+    let learnt: HashSet<_> = manifest
+        .into_iter()
+        .filter(|row| row.taught || row.learnt)
+        .map(|row| (row.patches, row.level))
+        .collect();
     for row in &mut rows {
-        row.learnt |= row.taught && end.verdict == Verdict::Promoted;
+        row.learnt = learnt.contains(&(row.patches.clone(), row.level));
         row.taught = false;
     }
     Ok(rows)
@@ -234,19 +262,13 @@ async fn held_out(
 async fn plan(
     conf: &Conf,
     registry: &Registry,
+    champion: Option<(u32, VersionRecord)>,
     facts: Facts,
     lineage: &[LineageRow],
     selected: &Selected,
     held_out: HeldOut,
 ) -> Result<Plan, RunEnd> {
     let asked = &conf.nightly;
-    let champion = match registry.alias(Alias::Champion).await.map_err(NightError::from)? {
-        None => None,
-        Some(entry) => {
-            let record = registry.version(&entry.version).await.map_err(NightError::from)?;
-            Some((entry.number, record))
-        }
-    };
     let mut recipe = conf.train.recipe.clone();
     recipe.seed = derive(asked.seed, &format!("night {}", facts.night));
     recipe.version = String::new();
