@@ -27,10 +27,12 @@ pub struct GatedCase {
 
 /// Returns, for each case and each of its masks, why it may not teach; nothing if it may.
 ///
-/// Of two persons of one night who are too alike, the one whose case comes first by its id stays, in whatever order they
-/// are given.
+/// What is usual of a level is told from the masks known of it or, as long as these are few, from the night's own beside
+/// them. Of two persons of one night who are too alike, the one whose case comes first by its id stays, in whatever order
+/// they are given.
 pub fn gate(cases: &[GatedCase], known: &Known, conf: &GateConf) -> Vec<Vec<Vec<Reason>>> {
-    let mut reasons: Vec<Vec<Vec<Reason>>> = cases.iter().map(|case| of_case(case, known, conf)).collect();
+    let mut reasons: Vec<Vec<Vec<Reason>>> = cases.iter().map(|case| of_case(case, conf)).collect();
+    against_the_usual(cases, &mut reasons, known, conf);
     let mut order: Vec<usize> = (0..cases.len()).collect();
     order.sort_by_cached_key(|index| {
         let id = &cases[*index].case_id;
@@ -55,8 +57,29 @@ pub fn gate(cases: &[GatedCase], known: &Known, conf: &GateConf) -> Vec<Vec<Vec<
     reasons
 }
 
-fn of_case(case: &GatedCase, known: &Known, conf: &GateConf) -> Vec<Vec<Reason>> {
-    let of_one = |(level, measured): &(Level, Measured)| of_mask(*level, measured, known, conf);
+/// Turns away what is not as masks of its level usually are. Of the night's own, only those count that nothing else speaks
+/// against.
+fn against_the_usual(cases: &[GatedCase], reasons: &mut [Vec<Vec<Reason>>], known: &Known, conf: &GateConf) {
+    let sound = cases.iter().zip(reasons.iter()).flat_map(|(case, reasons)| {
+        let masks = case.vertebrae.iter().zip(reasons);
+        masks
+            .filter(|(_, reasons)| reasons.is_empty())
+            .map(|(mask, _)| mask)
+    });
+    let usual = known.usual_beside(sound, conf.least_known);
+    for (case, reasons) in cases.iter().zip(reasons) {
+        for ((level, measured), reasons) in case.vertebrae.iter().zip(reasons) {
+            let usual = usual.get(level).filter(|usual| usual.masks >= conf.least_known);
+            let is_unlike = usual.is_some_and(|usual| usual.deviations(measured) > conf.deviations_most);
+            if is_unlike && !measured.is_empty() {
+                reasons.push(Reason::UnlikeKnown);
+            }
+        }
+    }
+}
+
+fn of_case(case: &GatedCase, conf: &GateConf) -> Vec<Vec<Reason>> {
+    let of_one = |(_, measured): &(Level, Measured)| of_mask(measured, conf);
     let mut reasons: Vec<Vec<Reason>> = case.vertebrae.iter().map(of_one).collect();
 
     let mut spine: Vec<Placed<'_>> = Vec::new();
@@ -96,14 +119,12 @@ fn of_case(case: &GatedCase, known: &Known, conf: &GateConf) -> Vec<Vec<Reason>>
     reasons
 }
 
-fn of_mask(level: Level, measured: &Measured, known: &Known, conf: &GateConf) -> Vec<Reason> {
+fn of_mask(measured: &Measured, conf: &GateConf) -> Vec<Reason> {
     if measured.is_empty() {
         return vec![Reason::Empty];
     }
     let [least_cm3, most_cm3] = conf.volume_cm3;
     let is_plausible = (least_cm3..=most_cm3).contains(&(measured.volume_mm3 / 1000.0));
-    let usual = known.usual(level).filter(|usual| usual.masks >= conf.least_known);
-    let is_unlike = usual.is_some_and(|usual| usual.deviations(measured) > conf.deviations_most);
     let failed = [
         (Reason::VolumeImplausible, !is_plausible),
         (
@@ -116,7 +137,6 @@ fn of_mask(level: Level, measured: &Measured, known: &Known, conf: &GateConf) ->
             measured.touches_border && !conf.allow_border,
         ),
         (Reason::TouchesCube, measured.touches_cube && !conf.allow_cube),
-        (Reason::UnlikeKnown, is_unlike),
     ];
     let failed = failed.into_iter().filter(|(_, is_so)| *is_so);
     failed.map(|(reason, _)| reason).collect()

@@ -21,9 +21,13 @@ const MAD_TO_SD: f64 = 1.4826;
 /// Least deviation, as a share of the median: masks of a few persons may be alike by chance.
 const LEAST_DEVIATION: f64 = 0.05;
 
+/// Values of each quantity, in the order of [`QUANTITIES`], one a mask.
+type Columns = [Vec<f64>; QUANTITIES.len()];
+
 /// Everything that was accepted.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
+    values: BTreeMap<Level, Columns>,
     usual: BTreeMap<Level, Usual>,
     shapes: Shapes,
 }
@@ -50,29 +54,18 @@ impl Known {
     /// Takes in the accepted masks among the rows of a lineage.
     pub fn of(rows: &[LineageRow]) -> Self {
         let mut known = Self::default();
-        let mut values: BTreeMap<Level, [Vec<f64>; QUANTITIES.len()]> = BTreeMap::new();
         for row in rows.iter().filter(|row| row.verdict == Verdict::Accepted) {
             let Some(level) = row.level else { continue };
             if let (Some(volume_mm3), Some(extent_mm)) = (row.volume_mm3, row.extent_mm) {
-                let columns = values.entry(level).or_default();
-                for (column, value) in columns.iter_mut().zip(quantities(volume_mm3, extent_mm)) {
-                    column.push(value);
-                }
+                let columns = known.values.entry(level).or_default();
+                add(columns, quantities(volume_mm3, extent_mm));
             }
             let shape = row.shape.as_deref().filter(|shape| shape.len() == SHAPE_LENGTH);
             if let (Some(person), Some(shape)) = (&row.person, shape) {
                 known.shapes.add(person, level, shape);
             }
         }
-        for (level, mut columns) in values {
-            let masks = columns[0].len();
-            let spreads = columns.each_mut().map(|column| Spread::of(column));
-            let [Some(volume), Some(x), Some(y), Some(z), Some(fill)] = spreads else {
-                continue;
-            };
-            let quantities = [volume, x, y, z, fill];
-            known.usual.insert(level, Usual { masks, quantities });
-        }
+        known.usual = usual(known.values.clone());
         known
     }
 
@@ -81,13 +74,65 @@ impl Known {
         self.usual.get(&level)
     }
 
+    /// Returns what is usual of every level. Where fewer than `least` masks of one are known, those of `tonight` count as
+    /// well: the first night, often the largest, has nothing else to go by.
+    pub fn usual_beside<'a>(
+        &self,
+        tonight: impl Iterator<Item = &'a (Level, Measured)>,
+        least: usize,
+    ) -> BTreeMap<Level, Usual> {
+        let mut pooled: BTreeMap<Level, Columns> = BTreeMap::new();
+        for (level, measured) in tonight {
+            let known = self.values.get(level);
+            if known.is_none_or(|columns| masks(columns) < least) {
+                let columns = pooled
+                    .entry(*level)
+                    .or_insert_with(|| known.cloned().unwrap_or_default());
+                add(columns, quantities(measured.volume_mm3, measured.extent_mm));
+            }
+        }
+        let mut all = self.usual.clone();
+        all.extend(usual(pooled));
+        all
+    }
+
     /// Returns every shape.
     pub fn shapes(&self) -> &Shapes {
         &self.shapes
     }
 }
 
+fn add(columns: &mut Columns, values: [f64; QUANTITIES.len()]) {
+    for (column, value) in columns.iter_mut().zip(values) {
+        column.push(value);
+    }
+}
+
+/// Returns of how many masks there are values.
+fn masks(columns: &Columns) -> usize {
+    columns[0].len()
+}
+
+fn usual(values: BTreeMap<Level, Columns>) -> BTreeMap<Level, Usual> {
+    let levels = values.into_iter();
+    levels
+        .filter_map(|(level, columns)| Some((level, Usual::of(columns)?)))
+        .collect()
+}
+
 impl Usual {
+    fn of(mut columns: Columns) -> Option<Self> {
+        let masks = masks(&columns);
+        let spreads = columns.each_mut().map(|column| Spread::of(column));
+        let [Some(volume), Some(x), Some(y), Some(z), Some(fill)] = spreads else {
+            return None;
+        };
+        Some(Self {
+            masks,
+            quantities: [volume, x, y, z, fill],
+        })
+    }
+
     /// Returns by how many deviations a mask is away from the usual, in the quantity in which it is farthest.
     pub fn deviations(&self, measured: &Measured) -> f64 {
         let quantities = quantities(measured.volume_mm3, measured.extent_mm);

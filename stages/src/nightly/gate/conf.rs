@@ -25,7 +25,8 @@ pub struct GateConf {
     /// Most robust deviations from the usual of the level, in volume, extents and fill. 3.5 is what Iglewicz and Hoaglin
     /// ("How to Detect and Handle Outliers", 1993) advise for such scores.
     pub deviations_most: f64,
-    /// Accepted masks of a level from which on it is known what is usual.
+    /// Accepted masks of a level from which on it is known what is usual. Where earlier nights have fewer, those of the
+    /// night itself that pass every other gate count beside them.
     pub least_known: usize,
     /// Distance of coarse shapes (1 less Dice's coefficient) below which two levels of two persons are too alike to be of
     /// two persons; half of it, where they have one level in common. 0 to let doublets in.

@@ -27,7 +27,7 @@ pub enum Reason {
     LevelSpacing,
     /// It is much smaller or larger than its neighbour.
     VolumeAgainstNeighbours,
-    /// It is not as masks of its level have been so far.
+    /// It is not as other masks of its level are.
     UnlikeKnown,
     /// Somebody else has the same vertebrae.
     NearDuplicate,
@@ -87,7 +87,7 @@ impl Reason {
                 "The mask is much smaller or larger than that of the next level: one may have taken in part of the other."
             }
             Self::UnlikeKnown => {
-                "Volume, extent or fill of the mask is far from what accepted masks of its level have: it may be worn down, \
+                "Volume, extent or fill of the mask is far from what sound masks of its level have: it may be worn down, \
                  swollen or cut."
             }
             Self::NearDuplicate => {

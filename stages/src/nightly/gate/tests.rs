@@ -163,13 +163,50 @@ fn worn_down_masks_are_unlike_the_known_ones_and_sound_ones_are_not() {
             is_unlike.collect::<Vec<bool>>()
         };
         assert_eq!(unlike(&conf), [true, true], "seed {seed}");
-        // of too few nobody can say what is usual
+        // of too few, itself among them, nobody can say what is usual
         let few = GateConf {
-            least_known: TEACHERS + 1,
+            least_known: TEACHERS + 2,
             ..conf.clone()
         };
         assert_eq!(unlike(&few), [false, false], "seed {seed}");
     }
+}
+
+/// Persons as alike as none are, whose masks have that share of the usual volume.
+fn crowd(persons: std::ops::Range<usize>, share: f64) -> Vec<GatedCase> {
+    let case = |person: usize| GatedCase {
+        case_id: format!("c{person}"),
+        person: format!("p{person}"),
+        ..usual(|_, mask| mask.volume_mm3 *= share)
+    };
+    persons.map(case).collect()
+}
+
+#[test]
+fn where_little_is_known_the_sound_masks_of_the_night_itself_say_what_is_usual() {
+    let unlike = |cases: &[GatedCase], known: &Known| {
+        let reasons = gate(cases, known, &GateConf::default()).concat();
+        let unlike = reasons.iter().filter(|reasons| reasons.contains(&Reason::UnlikeKnown));
+        unlike.count()
+    };
+    let known = |persons: usize| {
+        let rows = crowd(0..persons, 1.0).into_iter();
+        let rows = rows.flat_map(|case| accepted(&case.case_id, &case.person, &case.vertebrae));
+        Known::of(&rows.collect::<Vec<_>>())
+    };
+    // a fifth less is four of the least deviations; twenty masks say what is usual
+    let night = |sound: std::ops::Range<usize>| [crowd(sound, 1.0), crowd(100..101, 0.8)].concat();
+    assert_eq!(unlike(&night(0..18), &Known::default()), 0, "nineteen");
+    assert_eq!(unlike(&night(0..19), &Known::default()), 5, "twenty, and one person is unlike them");
+    let mut faulty = night(0..19);
+    for (_, mask) in &mut faulty[0].vertebrae {
+        mask.touches_cube = true;
+    }
+    assert_eq!(unlike(&faulty, &Known::default()), 0, "faulty ones do not count");
+    assert_eq!(unlike(&night(10..18), &known(10)), 0, "nineteen together");
+    assert_eq!(unlike(&night(10..19), &known(10)), 5, "twenty together");
+    // enough are known: a night of many worn ones makes them no more usual
+    assert_eq!(unlike(&crowd(100..130, 0.8), &known(20)), 5 * 30);
 }
 
 /// L2 and L3 of a person, each moved in its cube.
