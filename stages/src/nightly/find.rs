@@ -11,6 +11,7 @@ use schemas::payload::Named;
 use schemas::rows::{LineageRow, Split, Verdict};
 use schemas::{Cropped, Decoded, Fault, FaultKind, Level, Listed, Outcome};
 use sha2::Sha256;
+use tokio::sync::Semaphore;
 
 use super::NightError;
 use super::conf::NightlyConf;
@@ -111,19 +112,19 @@ impl Finder<'_> {
         night: u32,
     ) -> Result<Looked, NightError> {
         let salt = salt(self.registry).await?;
-        let mut seen: HashMap<String, State> = HashMap::new();
-        for row in &earlier {
-            seen.entry(row.case_id.to_ascii_lowercase()).or_default().see(row);
-        }
+        // of the rows of one case, one a level, all say the same
+        let states = earlier.iter().map(|row| (row.case_id.to_ascii_lowercase(), State::of(row)));
+        let seen: HashMap<String, State> = states.collect();
+        // as many volumes in memory as there are cores to unpack them; the store is asked about more at once
+        let turns = Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from));
         let count = cases.len();
         let looks = cases.into_iter().map(|case| {
             let id = match &case {
                 Ok(case) => case.id.folded(),
                 Err(failure) => failure.id.folded(),
             };
-            self.case(case, seen.get(&id).cloned(), &salt)
+            self.case(case, seen.get(&id), &salt, &turns)
         });
-        // the store is asked about many at once; of those that are new each holds its volume only while it is cut
         let mut looks = futures::stream::iter(looks).buffered(ASKED_AT_ONCE);
         let mut found = Found {
             cases: count,
@@ -141,10 +142,12 @@ impl Finder<'_> {
         found.changed = new.iter().filter(|case| case.is_changed).count();
         found.new = new.len() - found.changed;
 
+        // of all whom earlier nights have seen, whatever their cases are by now
+        let sides = known_splits(&earlier);
         let anew: HashSet<String> = new.iter().map(|case| case.case_id.to_ascii_lowercase()).collect();
         earlier.retain(|row| !anew.contains(&row.case_id.to_ascii_lowercase()));
         let conf = self.conf.clone();
-        let (rows, known) = blocking(move || rows_of(new, earlier, &conf, night)).await;
+        let (rows, known) = blocking(move || rows_of(new, earlier, &sides, &conf, night)).await;
         let drift = drifts(&samples(&watched(&known), &watched(&rows)));
         let mut rejects = Vec::new();
         for row in &rows {
@@ -181,16 +184,17 @@ impl Finder<'_> {
     async fn case(
         &self,
         case: Outcome<Listed>,
-        state: Option<State>,
+        state: Option<&State>,
         salt: &[u8],
+        turns: &Semaphore,
     ) -> Result<Case, NightError> {
         let is_changed = state.is_some();
-        let state = state.unwrap_or_default();
+        let is_final = |stamp: Option<&str>| state.is_some_and(|state| state.is_final(stamp));
         let listed = match case {
             Ok(case) => teaching(case.body),
             // a row of the manifest that names no mask
             Err(failure) => {
-                if state.is_final(None) {
+                if is_final(None) {
                     return Ok(Case::Unchanged);
                 }
                 return Ok(Case::New(Box::new(NewCase {
@@ -209,13 +213,18 @@ impl Finder<'_> {
         let stamped = stamps(self.stores, &listed.mask).await;
         let stamp = match &stamped {
             Ok(stamps) => Some(cache::name(&listed.mask, stamps, self.crop)),
+            // what a mask has taught is not forgotten because its store does not answer tonight
+            Err(fault) if may_pass(fault.kind) && state.is_some_and(State::has_masks) => {
+                return Ok(Case::Unchanged);
+            }
             Err(_) => None,
         };
-        if state.is_final(stamp.as_deref()) {
+        if is_final(stamp.as_deref()) {
             return Ok(Case::Unchanged);
         }
         let outcome = match (stamped, &stamp) {
             (Ok(_), Some(name)) => {
+                let _turn = turns.acquire().await.expect("nobody closes it");
                 // as in the flow: a mistake of ours costs the case, and its words went to stderr
                 let cut = AssertUnwindSafe(self.cut(listed, name)).catch_unwind().await;
                 match cut {
@@ -226,6 +235,12 @@ impl Finder<'_> {
             (Err(fault), _) => Err(fault.about("mask")),
             (Ok(_), None) => Err(Fault::bug("no_stamp", "expected a stamp of what is there, found none")),
         };
+        // tried once more, and nothing new came of it
+        if let Err(fault) = &outcome
+            && state.is_some_and(|state| state.is_same(stamp.as_deref(), fault.kind))
+        {
+            return Ok(Case::Unchanged);
+        }
         Ok(Case::New(Box::new(NewCase {
             case_id,
             person,
@@ -327,41 +342,53 @@ fn measured(
     Ok((cut, packed.into()))
 }
 
-/// What earlier nights know of a case.
-#[derive(Debug, Clone, Default)]
+/// What the last night knows of a case.
+#[derive(Debug)]
 struct State {
+    /// What its store said of it; `None` if it said nothing.
     stamp: Option<String>,
     /// Why it gave no mask, if it did not.
     kind: Option<FaultKind>,
-    is_known: bool,
 }
 
 impl State {
-    fn see(&mut self, row: &LineageRow) {
-        self.is_known = true;
-        self.stamp.clone_from(&row.stamp);
-        self.kind = row.kind;
+    fn of(row: &LineageRow) -> Self {
+        Self {
+            stamp: row.stamp.clone(),
+            kind: row.kind,
+        }
     }
 
-    /// Whether to look again would show the same: the mask is as it was, and it was not the world's fault that it could
-    /// not be had.
+    fn has_masks(&self) -> bool {
+        self.kind.is_none()
+    }
+
+    /// Whether to look again would show the same: the mask is as it was, or still not there, and it was not the world's
+    /// fault that it could not be had.
     fn is_final(&self, stamp: Option<&str>) -> bool {
-        use FaultKind::{Bug, Exhausted, Missing, Timeout, Unavailable};
-        let passes = matches!(self.kind, Some(Missing | Unavailable | Exhausted | Timeout | Bug));
-        // what is still missing is nothing new either
-        let is_still_missing = self.kind == Some(Missing) && stamp.is_none();
-        self.is_known && self.stamp.as_deref() == stamp && (!passes || is_still_missing)
+        self.stamp.as_deref() == stamp && !self.kind.is_some_and(may_pass)
+    }
+
+    /// Whether it could not be had before either, for the same reason.
+    fn is_same(&self, stamp: Option<&str>, kind: FaultKind) -> bool {
+        self.stamp.as_deref() == stamp && self.kind == Some(kind)
     }
 }
 
-/// Returns the rows of the new cases, gated, beside those of all others.
+/// Whether a case may be had another night though nothing of it has changed.
+fn may_pass(kind: FaultKind) -> bool {
+    use FaultKind::{Bug, Exhausted, Timeout, Unavailable};
+    matches!(kind, Unavailable | Exhausted | Timeout | Bug)
+}
+
+/// Returns the rows of the new cases, gated, beside those of all others. `sides` are those of known persons.
 fn rows_of(
     new: Vec<NewCase>,
     earlier: Vec<LineageRow>,
+    sides: &BTreeMap<String, Split>,
     conf: &NightlyConf,
     night: u32,
 ) -> (Vec<LineageRow>, Vec<LineageRow>) {
-    let sides = known_splits(&earlier);
     let known = Known::of(&earlier);
     let gated: Vec<GatedCase> = new
         .iter()
@@ -377,7 +404,7 @@ fn rows_of(
     let mut reasons = gate(&gated, &known, &conf.gates).into_iter();
     let mut rows = Vec::new();
     for case in new {
-        let side = case.person.as_deref().map(|person| side(person, &sides, conf));
+        let side = case.person.as_deref().map(|person| side(person, sides, conf));
         let named = |verdict| LineageRow {
             person: case.person.clone(),
             split: side,

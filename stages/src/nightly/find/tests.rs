@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use models::phantom::{PhantomConf, Spine};
-use schemas::{LabelMap, Level, ObjectUrl};
+use schemas::{LabelMap, ObjectUrl};
 use url::Url;
 
 use super::*;
@@ -40,11 +40,11 @@ impl Site {
 
     /// Adds a row for a mask that may be there or not.
     fn row(&mut self, case: &str) {
-        self.rows.push(format!("{case},{case}.nii.gz,verse,person of {case}"));
+        self.rows.push(format!("{case},{case}.nii.gz,verse,person-of-{case}"));
     }
 
     async fn add(&mut self, case: &str, seed: u64) {
-        self.put(case_file(case).as_str(), packed(&spine(seed))).await;
+        self.put(&format!("{case}.nii.gz"), packed(&spine(seed))).await;
         self.row(case);
     }
 
@@ -67,10 +67,6 @@ impl Site {
         };
         finder.look(cases, earlier, night).await.expect("looked")
     }
-}
-
-fn case_file(case: &str) -> String {
-    format!("{case}.nii.gz")
 }
 
 fn spine(seed: u64) -> LabelMap {
@@ -107,7 +103,7 @@ async fn what_an_earlier_night_saw_is_not_looked_at_again() {
 
     site.add("c", 3).await;
     site.put("a.nii.gz", packed(&spine(4))).await;
-    let next = site.look(first.lineage.clone(), 2).await;
+    let next = site.look(first.lineage, 2).await;
     assert_eq!(counts(&next.found), [3, 1, 1, 1, 0]);
     let nights = |case: &str| -> Vec<u32> {
         let rows = next.lineage.iter().filter(|row| row.case_id == case);
@@ -136,6 +132,34 @@ async fn a_case_that_cannot_be_read_is_a_row_and_is_tried_again_when_that_may_he
     let next = site.look(first.lineage, 2).await;
     assert_eq!(counts(&next.found), [3, 2, 0, 1, 0]);
     assert!(next.found.masks_accepted >= 5);
+
+    // it has gone again: nothing of it may teach any more, and its person stays where he was put
+    site.place("ct/missing.nii.gz").delete().await.expect("deleted");
+    let last = site.look(next.lineage, 3).await;
+    assert_eq!(counts(&last.found), [3, 2, 0, 1, 1]);
+    let rows: Vec<_> = last.lineage.iter().filter(|row| row.case_id == "missing").collect();
+    assert_eq!((rows.len(), rows[0].verdict, rows[0].night), (1, Verdict::Failed, 3));
+    assert!(rows[0].split.is_some());
+}
+
+#[test]
+fn what_may_pass_is_tried_again_and_told_again_only_if_it_has_changed() {
+    let state = |stamp: Option<&str>, kind: Option<FaultKind>| State {
+        stamp: stamp.map(str::to_owned),
+        kind,
+    };
+    let seen = state(Some("s"), None);
+    assert!(seen.is_final(Some("s")) && seen.has_masks());
+    assert!(!seen.is_final(Some("t")) && !seen.is_final(None));
+    let missing = state(None, Some(FaultKind::Missing));
+    assert!(missing.is_final(None) && !missing.is_final(Some("s")) && !missing.has_masks());
+    for kind in FaultKind::ALL {
+        let failed = state(Some("s"), Some(kind));
+        assert_ne!(failed.is_final(Some("s")), may_pass(kind), "{kind}");
+        assert!(!failed.is_final(Some("t")), "another mask, whatever was wrong with the first: {kind}");
+        assert!(failed.is_same(Some("s"), kind) && !failed.is_same(None, kind), "{kind}");
+    }
+    assert!(!missing.is_same(None, FaultKind::Unavailable), "something else is wrong with it");
 }
 
 #[tokio::test]
@@ -171,7 +195,7 @@ async fn a_person_stays_on_the_side_that_the_first_night_chose() {
     site.add("a", 1).await;
     let first = site.look(Vec::new(), 1).await;
     assert!(first.lineage.iter().all(|row| row.split == Some(Split::Train)));
-    site.conf.held_out_persons = vec!["person of a".to_owned(), "person of b".to_owned()];
+    site.conf.held_out_persons = vec!["person-of-a".to_owned(), "person-of-b".to_owned()];
     site.put("a.nii.gz", packed(&spine(7))).await;
     site.add("b", 2).await;
     let next = site.look(first.lineage, 2).await;
