@@ -20,7 +20,8 @@ use crate::compare::{Degrade, Subject, pair_up};
 use crate::crop::CropConf;
 use crate::gather::Gathered;
 use crate::registry::Registry;
-use crate::train::cubes_at;
+use crate::stage::blocking;
+use crate::train::{Cubes, cubes_at};
 
 /// Folder of the sets below the method's part of the registry: numbered, the highest counts.
 const FOLDER: &str = "held-out";
@@ -74,7 +75,10 @@ impl HeldOut {
     }
 
     /// Chooses a set: whole persons of the held-out side, in the order of their lots, as many as `most_held_out` masks
-    /// allow; `None` while there are fewer persons than `least_held_out`.
+    /// allow.
+    ///
+    /// # Errors
+    /// How many persons there are, while they are fewer than `least_held_out`.
     pub fn choose(number: u32, lineage: &[LineageRow], conf: &NightlyConf) -> Result<Self, usize> {
         let mut by_person: BTreeMap<([u8; 32], &str), Vec<HeldOutMask>> = BTreeMap::new();
         let held_out = lineage
@@ -140,21 +144,17 @@ impl HeldOut {
         crop: &CropConf,
         limit: u64,
     ) -> Result<Vec<Subject>, NightError> {
-        let mut files: BTreeMap<&str, Vec<(Level, Array3<u8>)>> = BTreeMap::new();
+        // of one case at a time: a mask is copied into its subject
+        let mut read: Option<(&str, Cubes)> = None;
         let mut by_case: BTreeMap<&str, Vec<CroppedVertebra>> = BTreeMap::new();
         let mut persons: BTreeMap<&str, &str> = BTreeMap::new();
         for mask in &self.masks {
-            if !files.contains_key(mask.patches.as_str()) {
-                // of one case at a time: a mask is copied into its subject
-                files.clear();
+            if read.as_ref().is_none_or(|(patches, _)| *patches != mask.patches) {
                 let cubes = cubes_at(&registry.place(&mask.patches), crop, limit).await;
-                let cubes = cubes.map_err(|fault| self.lost(mask, &fault))?;
-                files.insert(&mask.patches, cubes);
+                read = Some((&mask.patches, cubes.map_err(|fault| self.lost(mask, &fault))?));
             }
-            let cube = files[mask.patches.as_str()]
-                .iter()
-                .find(|(level, _)| *level == mask.level);
-            let Some((_, cube)) = cube else {
+            let mut cubes = read.iter().flat_map(|(_, cubes)| cubes);
+            let Some((_, cube)) = cubes.find(|(level, _)| *level == mask.level) else {
                 let fault = Fault::missing("no_cube", "expected a cube of its level, found none");
                 return Err(self.lost(mask, &fault));
             };
@@ -164,7 +164,7 @@ impl HeldOut {
                 .push(vertebra(mask.level, cube.clone()));
             persons.insert(&mask.case_id, &mask.person);
         }
-        let cases = by_case.into_iter().map(|(case_id, vertebrae)| {
+        let cases = by_case.into_iter().map(|(case_id, vertebrae)| -> Result<Cropped, NightError> {
             let grid = Grid {
                 shape: [crop.size; 3],
                 affine: millimetres(),
@@ -190,7 +190,7 @@ impl HeldOut {
             cases: cases.collect::<Result<_, NightError>>()?,
             failed: Vec::new(),
         };
-        let pairs = crate::stage::blocking(move || pair_up(gathered, Degrade::Always, false, 0)).await;
+        let pairs = blocking(move || pair_up(gathered, Degrade::Always, false, 0)).await;
         match pairs.left_out.first() {
             None => Ok(pairs.subjects),
             Some(left_out) => Err(NightError::HeldOut {

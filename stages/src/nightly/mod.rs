@@ -1,23 +1,24 @@
 //! The nightly job, part by part; `pipeline/night.rs` says in which order.
 //!
-//! Listed in that order: what is asked for, which masks are new, which may teach, on whom is judged, what is learnt from,
-//! what a night set out to do, whether its model is better, and what is told of it.
+//! Read in that order: what is asked for (`conf`), which masks are new (`find`) and may teach (`gate`), on whom is judged
+//! (`held_out`), what is learnt from (`select`), what a night set out to do (`plan`), whether its model is better
+//! (`judge`), and what is told of it (`report`, `card`).
 
+pub mod card;
 pub mod conf;
+pub mod drift;
 pub mod find;
+pub mod gate;
+pub mod held_out;
+pub mod intensity;
+pub mod judge;
+pub mod known;
 pub mod lineage;
 pub mod measure;
-pub mod intensity;
-pub mod gate;
-pub mod known;
-pub mod split;
-pub mod drift;
-pub mod held_out;
-pub mod select;
 pub mod plan;
-pub mod judge;
 pub mod report;
-pub mod card;
+pub mod select;
+pub mod split;
 #[cfg(test)]
 pub(crate) mod testing;
 

@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(first.len(), 8);
         assert_eq!(fingerprint(&rows, &selected, &decides), first);
         assert_ne!(fingerprint(&rows, &selected, &serde_json::json!({ "seed": 2 })), first);
-        let mut others = rows.clone();
+        let mut others = rows;
         others[5].patches = Some("patches/other.nii.gz".to_owned());
         assert_ne!(fingerprint(&others, &selected, &decides), first);
     }

@@ -17,7 +17,7 @@ const BITS: u32 = 53;
 pub fn split(person: &str, key: &str, held_out_share: f64) -> Split {
     let hash = lot(person, key);
     let first = hash.iter().take(8);
-    let first = first.fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
+    let first = first.fold(0_u64, |bits, byte| (bits << 8) | u64::from(*byte));
     let share = (first >> (u64::BITS - BITS)) as f64 / (1_u64 << BITS) as f64;
     if share < held_out_share {
         Split::HeldOut

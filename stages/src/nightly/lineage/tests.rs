@@ -97,7 +97,7 @@ fn a_newer_schema_another_table_and_no_table_are_told_apart() {
         assert!(matches!(&error, LineageError::Newer(found) if found == version), "{error}");
         assert!(error.to_string().contains("newer spinestream"), "{error}");
     }
-    let cases = crate::tables::encode::<CaseRow>(&[]).expect("encoded");
+    let cases = encode::<CaseRow>(&[]).expect("encoded");
     let error = read(cases).expect_err("table cases");
     assert!(matches!(error, LineageError::Column("verdict")), "{error}");
     let other = changed(&batch, &["verdict"], None);

@@ -4,5 +4,5 @@ use crate::nightly::gate::Reason;
 
 /// Returns what a code means; `None` of a code that is not known.
 pub fn explain(code: &str) -> Option<&'static str> {
-    code.parse().ok().map(Reason::explain)
+    code.parse::<Reason>().ok().map(Reason::explain)
 }
