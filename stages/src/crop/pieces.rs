@@ -12,6 +12,10 @@ pub fn is_in_pieces(mask: ArrayView3<'_, u8>) -> bool {
 }
 
 /// Returns how many voxels each 26-connected piece of the mask has, the largest first.
+#[cfg_attr(
+    not(any(feature = "torch", test)),
+    expect(dead_code, reason = "only nights ask for it, which need networks")
+)]
 pub fn sizes(mask: ArrayView3<'_, u8>) -> Vec<usize> {
     let mut runs = Runs::joined(mask);
     let mut by_root: BTreeMap<usize, usize> = BTreeMap::new();
