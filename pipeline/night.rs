@@ -21,7 +21,7 @@ use stages::nightly::NightError;
 use stages::nightly::card::{CardFacts, card};
 use stages::nightly::held_out::HeldOut;
 use stages::nightly::judge::Judgement;
-use stages::nightly::plan::{END, End, Facts, JUDGEMENT, LINEAGE, Night, Nights, PLAN, Plan, TRAINING};
+use stages::nightly::plan::{END, End, FOLDER, Facts, JUDGEMENT, Night, Nights, PLAN, Plan, TRAINING};
 use stages::nightly::report::{self, HeldOutSummary, NightReport, Taught, Training, Verdict};
 use stages::registry::{Alias, CARD, CONFIG, Draft, Pointed, Registry, VersionName, VersionRecord, WEIGHTS, now};
 use stages::starts::State;
@@ -79,9 +79,9 @@ fn registry(conf: &Conf, stores: &Stores) -> Result<Registry, RunEnd> {
 async fn night(conf: &Conf, stores: &Arc<Stores>, registry: &Registry, stop: Stop) -> Result<Exit, RunEnd> {
     let nights = Nights::of(registry).await?;
     let (night, plan) = match &nights.unfinished {
-        Some((night, plan)) => {
+        Some(night) => {
             say(&format!("night {} was not finished: it goes on by its plan", night.number));
-            (night.clone(), plan.clone())
+            (night.clone(), night.read(PLAN).await?)
         }
         None => match set_out(conf, stores, registry, &nights, stop.clone()).await? {
             SetOut::Nothing => return Ok(Exit::Done),
@@ -89,7 +89,7 @@ async fn night(conf: &Conf, stores: &Arc<Stores>, registry: &Registry, stop: Sto
             SetOut::To(night, plan) => (night, *plan),
         },
     };
-    let lineage = lineage_of(&night).await?;
+    let lineage = lineage_of(registry, &plan.lineage).await?;
     let Some(trained) = train(conf, registry, &night.place.join(TRAINING), &plan, &lineage, stop.clone()).await? else {
         return Ok(Exit::SomeFailed);
     };
@@ -109,7 +109,7 @@ async fn night(conf: &Conf, stores: &Arc<Stores>, registry: &Registry, stop: Sto
         champion: plan.champion.as_ref().map(|champion| champion.version.to_string()),
         ..told(&plan.facts, verdict, why)
     };
-    end(&night, &report, Some(version.version)).await?;
+    end(&night, &report, Some(plan.lineage), Some(version.version)).await?;
     Ok(Exit::Done)
 }
 
@@ -122,7 +122,7 @@ async fn register(
     judgement: &Judgement,
     training: Option<&Training>,
 ) -> Result<VersionRecord, NightError> {
-    let lineage = night.place.join(LINEAGE).read(SMALL_OBJECT).await?;
+    let lineage = registry.place(FOLDER).join(&plan.lineage).read(SMALL_OBJECT).await?;
     let metrics = night.place.join(TRAINING).join(METRICS).read(SMALL_OBJECT).await?;
     let json = |value: Value| Bytes::from(format!("{value:#}\n"));
     let mut files = vec![
@@ -266,13 +266,19 @@ fn told(facts: &Facts, verdict: Verdict, why: Vec<String>) -> NightReport {
 }
 
 /// Writes the reports and, last, that the night has ended.
-async fn end(night: &Night, report: &NightReport, version: Option<VersionName>) -> Result<(), NightError> {
+async fn end(
+    night: &Night,
+    report: &NightReport,
+    lineage: Option<String>,
+    version: Option<VersionName>,
+) -> Result<(), NightError> {
     night.put("report.json", report::json(report)).await?;
     night.put("report.html", report::html(report)).await?;
     let end = End {
         verdict: report.verdict,
         why: report.why.clone(),
         ended: report.ended.clone(),
+        lineage,
         version,
     };
     night.create(END, &end).await?;

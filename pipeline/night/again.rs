@@ -8,9 +8,9 @@ use models::weights::sha256_hex;
 use stages::blocking;
 use stages::nightly::NightError;
 use stages::nightly::lineage;
-use stages::nightly::plan::{Nights, Plan};
+use stages::nightly::plan::{END, End, Nights, PLAN, Plan};
 use stages::nightly::report::{NightReport, Verdict};
-use stages::registry::CONFIG;
+use stages::registry::{CONFIG, now};
 use stages::starts::State;
 use stages::store::Stores;
 
@@ -85,9 +85,27 @@ pub async fn abandon(conf: &Conf, stores: &Arc<Stores>) -> Result<Exit, RunEnd> 
 }
 
 async fn end_unfinished(registry: &Registry) -> Result<(), NightError> {
-    let Some((night, plan)) = Nights::of(registry).await?.unfinished else {
+    let nights = Nights::of(registry).await?;
+    let Some(night) = nights.unfinished else {
         say("no night is unfinished: nothing to abandon");
         return Ok(());
+    };
+    let plan: Plan = match night.read(PLAN).await {
+        Ok(plan) => plan,
+        // nobody knows any more what it set out to do: the lineage before it counts
+        Err(NightError::Damaged { name, error }) => {
+            say(&format!("{name} cannot be read: {error}"));
+            let end = End {
+                verdict: Verdict::Kept,
+                why: vec!["it was abandoned by hand, as its plan could not be read".to_owned()],
+                ended: now(),
+                lineage: nights.last.and_then(|end| end.lineage),
+                version: None,
+            };
+            night.create(END, &end).await?;
+            return Ok(());
+        }
+        Err(error) => return Err(error),
     };
     // it may have died between its promotion and its end: what the champion has learnt must be noted then
     let (verdict, why) = if has_promoted(registry, &plan).await? {
@@ -101,5 +119,5 @@ async fn end_unfinished(registry: &Registry) -> Result<(), NightError> {
         challenger: version.as_ref().map(ToString::to_string),
         ..told(&plan.facts, verdict, vec![why.to_owned()])
     };
-    end(&night, &report, version).await
+    end(&night, &report, Some(plan.lineage), version).await
 }

@@ -15,7 +15,7 @@ use stages::nightly::conf::Start;
 use stages::nightly::find::{Finder, Looked};
 use stages::nightly::held_out::HeldOut;
 use stages::nightly::lineage;
-use stages::nightly::plan::{Champion, Facts, LINEAGE, Night, Nights, PLAN, Plan};
+use stages::nightly::plan::{Champion, FOLDER, Facts, Night, Nights, PLAN, Plan};
 use stages::nightly::report::Verdict;
 use stages::nightly::select::{Selected, fingerprint, select};
 use stages::nightly::{NightError, NightlyConf};
@@ -107,9 +107,9 @@ pub async fn set_out(
         Ok(_) => None,
     };
     if let Some(why) = nothing {
-        keep(&night, lineage).await?;
+        let lineage = keep(&night, lineage).await?;
         let report = told(&facts, Verdict::NothingToJudge, vec![why]);
-        end(&night, &report, None).await?;
+        end(&night, &report, Some(lineage), None).await?;
         return Ok(SetOut::Ended(Exit::NothingJudged));
     }
     if selected.new.len() < asked.least_new {
@@ -118,18 +118,18 @@ pub async fn set_out(
             asked.least_new,
             selected.new.len()
         );
-        keep(&night, lineage).await?;
-        end(&night, &told(&facts, Verdict::Kept, vec![why]), None).await?;
+        let lineage = keep(&night, lineage).await?;
+        end(&night, &told(&facts, Verdict::Kept, vec![why]), Some(lineage), None).await?;
         return Ok(SetOut::Ended(Exit::Done));
     }
     let Ok(set) = set else {
         return Err(RunEnd::Unusable("registry.url: expected a held-out set, found none".to_owned()));
     };
-    let plan = plan(conf, registry, champion, facts, &lineage, &selected, set).await?;
+    let mut plan = plan(conf, registry, champion, facts, &lineage, &selected, set).await?;
     for index in selected.all() {
         lineage[index].taught = true;
     }
-    keep(&night, lineage).await?;
+    plan.lineage = keep(&night, lineage).await?;
     // the commit: from here on the night goes on by it, whatever the configuration says
     if !night.create(PLAN, &plan).await? {
         let message = format!(
@@ -200,10 +200,11 @@ async fn earlier(
     nights: &Nights,
     champion: Option<&(u32, VersionRecord)>,
 ) -> Result<Vec<LineageRow>, NightError> {
-    let Some((night, _)) = &nights.last else {
+    let last = nights.last.as_ref().and_then(|end| end.lineage.as_ref());
+    let Some(name) = last else {
         return Ok(Vec::new());
     };
-    let mut rows = lineage_of(night).await?;
+    let mut rows = lineage_of(registry, name).await?;
     let manifest = match champion {
         Some((_, record)) if record.file(MANIFEST).is_some() => {
             let bytes = registry.read(record, MANIFEST).await?;
@@ -224,14 +225,16 @@ async fn earlier(
     Ok(rows)
 }
 
-pub async fn lineage_of(night: &Night) -> Result<Vec<LineageRow>, NightError> {
-    let bytes = night.place.join(LINEAGE).read(SMALL_OBJECT).await?;
+/// Reads a lineage by the name of its file below the nights' folder.
+pub async fn lineage_of(registry: &Registry, name: &str) -> Result<Vec<LineageRow>, NightError> {
+    let bytes = registry.place(FOLDER).join(name).read(SMALL_OBJECT).await?;
     Ok(blocking(move || lineage::read(bytes)).await?)
 }
 
-async fn keep(night: &Night, rows: Vec<LineageRow>) -> Result<(), NightError> {
+/// Puts a lineage, and returns the name of its file.
+async fn keep(night: &Night, rows: Vec<LineageRow>) -> Result<String, NightError> {
     let bytes = blocking(move || lineage::write(&rows)).await?;
-    night.put(LINEAGE, bytes).await
+    night.put_lineage(bytes).await
 }
 
 /// Holds those out whom models are judged on, whatever else the lineage says: the night that froze the set may have died
@@ -299,6 +302,8 @@ async fn plan(
         starts_from_champion,
         crop: conf.crop.clone(),
         model: judged_as(conf, registry),
+        // known once what is trained on is marked in it
+        lineage: String::new(),
         margins: asked.margins,
         bootstrap: asked.bootstrap,
         held_out,

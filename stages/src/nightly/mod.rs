@@ -44,7 +44,8 @@ pub enum NightError {
     #[error("registry.url, lineage: {0}")]
     Lineage(#[from] LineageError),
     /// A file of a night, or a list of held-out masks, is not what it should be.
-    #[error("registry.url: expected what a night wrote in {name}, found something else: {error}")]
+    #[error("registry.url: expected what a night wrote in {name}, found something else: {error}; a night whose plan cannot be read is ended \
+         by `spinestream nightly --abandon`")]
     Damaged {
         /// Its name below the method's part of the registry.
         name: String,

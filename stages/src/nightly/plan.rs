@@ -1,7 +1,7 @@
 //! The nights of a registry: what each set out to do, frozen before it began, and how it ended.
 //!
 //! ```text
-//! nights/00000001/lineage.parquet   every mask ever seen, before anything else of the night
+//! nights/00000001/lineage-<hash>.parquet   every mask ever seen, before anything else of the night; plan or end name it
 //! nights/00000001/plan.json         what is trained and judged, create-only; a night without an end goes on by it
 //! nights/00000001/judgement.json
 //! nights/00000001/report.html, report.json
@@ -14,29 +14,29 @@ use models::train::Recipe;
 use object_store::Error::NotFound;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::NightError;
 use super::conf::Margins;
 use super::drift::Drift;
 use super::held_out::HeldOut;
 use super::report::{Found, Reject, Verdict};
+use crate::compare::key::hex;
 use crate::crop::CropConf;
 use crate::registry::{Registry, VersionName};
 use crate::store::{Place, StoreError};
 
 /// Folder of the nights below the method's part of the registry.
-const FOLDER: &str = "nights";
+pub const FOLDER: &str = "nights";
 
 /// Most bytes of a plan or of an end: a plan lists two hundred rejects.
 const FILE_MOST: u64 = 16 << 20;
 
-/// Files of a night.
-pub const LINEAGE: &str = "lineage.parquet";
-/// What it set out to do.
+/// File of a night that says what it set out to do.
 pub const PLAN: &str = "plan.json";
-/// What came of the comparison.
+/// File that says what came of the comparison.
 pub const JUDGEMENT: &str = "judgement.json";
-/// That it ended, and how.
+/// File that says that it ended, and how.
 pub const END: &str = "end.json";
 /// Folder of its training.
 pub const TRAINING: &str = "train";
@@ -80,6 +80,8 @@ pub struct Plan {
     pub margins: Margins,
     /// Resamples of the interval.
     pub bootstrap: usize,
+    /// File of the lineage below [`FOLDER`], with what is trained on marked.
+    pub lineage: String,
     /// The frozen set.
     pub held_out: HeldOut,
     /// Masks trained on that are new to the champion.
@@ -110,6 +112,8 @@ pub struct End {
     pub why: Vec<String>,
     /// When: RFC 3339, UTC.
     pub ended: String,
+    /// File of its lineage, below [`FOLDER`]; `None` if nobody knows any.
+    pub lineage: Option<String>,
     /// The model that it trained, if it came so far.
     pub version: Option<VersionName>,
 }
@@ -126,10 +130,10 @@ pub struct Night {
 /// The nights that there are.
 #[derive(Debug, Clone, Default)]
 pub struct Nights {
-    /// The last one that has ended, and how.
-    pub last: Option<(Night, End)>,
+    /// How the last one ended.
+    pub last: Option<End>,
     /// One that has a plan and no end.
-    pub unfinished: Option<(Night, Plan)>,
+    pub unfinished: Option<Night>,
     /// Number of the next one.
     pub next: u32,
 }
@@ -138,7 +142,7 @@ impl Nights {
     /// Looks the nights up.
     ///
     /// # Errors
-    /// The store's; a plan or an end that is none.
+    /// The store's; an end that is none.
     pub async fn of(registry: &Registry) -> Result<Self, NightError> {
         let folder = registry.place(FOLDER);
         let listing = folder.list().await?;
@@ -162,15 +166,11 @@ impl Nights {
             ..Self::default()
         };
         if let Some(number) = ended.iter().max() {
-            let night = Night::of(registry, *number);
-            let end = night.read(END).await?;
-            nights.last = Some((night, end));
+            nights.last = Some(Night::of(registry, *number).read(END).await?);
         }
         // there is one at most: a night begins only when there is none
         if let Some(number) = planned.iter().filter(|number| !ended.contains(number)).max() {
-            let night = Night::of(registry, *number);
-            let plan = night.read(PLAN).await?;
-            nights.unfinished = Some((night, plan));
+            nights.unfinished = Some(Night::of(registry, *number));
         }
         Ok(nights)
     }
@@ -215,6 +215,17 @@ impl Night {
     /// The store's.
     pub async fn put(&self, name: &str, bytes: impl Into<Bytes>) -> Result<(), NightError> {
         Ok(self.place.join(name).put(bytes.into()).await?)
+    }
+
+    /// Puts a lineage under the hash of its bytes, so that a night that was asleep and has lost its lease puts it over no
+    /// other; returns the file's name below [`FOLDER`].
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn put_lineage(&self, bytes: Bytes) -> Result<String, NightError> {
+        let name = format!("lineage-{}.parquet", hex(&Sha256::digest(&bytes)[..8]));
+        self.put(&name, bytes).await?;
+        Ok(format!("{:08}/{name}", self.number))
     }
 
     /// Puts a file of the night that is JSON, unless it is there; returns whether it is this one.
