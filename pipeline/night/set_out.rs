@@ -8,7 +8,7 @@ use models::description::LatentStatistics;
 use models::seed::derive;
 use models::train::Recipe;
 use models::{LoadedWeights, ModelConf, ModelError};
-use schemas::rows::{LineageRow, Split};
+use schemas::rows::{LineageRow, Split, Verdict};
 use serde_json::json;
 use stages::blocking;
 use stages::nightly::conf::Start;
@@ -16,7 +16,7 @@ use stages::nightly::find::{Finder, Looked};
 use stages::nightly::held_out::HeldOut;
 use stages::nightly::lineage;
 use stages::nightly::plan::{Champion, FOLDER, Facts, Night, Nights, PLAN, Plan};
-use stages::nightly::report::Verdict;
+use stages::nightly::report;
 use stages::nightly::select::{Selected, fingerprint, select};
 use stages::nightly::{NightError, NightlyConf};
 use stages::registry::{Alias, Registry, VersionName, VersionRecord, WEIGHTS, now};
@@ -27,6 +27,9 @@ use super::{MANIFEST, Stop, end, told};
 use crate::conf::Conf;
 use crate::run::{SMALL_OBJECT, list, say};
 use crate::{Exit, RunEnd};
+
+/// Why the masks of a person who has withdrawn may not teach, in the lineage.
+const WITHDRAWN: &str = "withdrawn";
 
 /// How a night sets out.
 pub enum SetOut {
@@ -92,6 +95,7 @@ pub async fn set_out(
         rejects,
         drift,
     };
+    withdraw(&mut lineage, &asked.withdrawn);
     let set = held_out(registry, &lineage, asked).await?;
     if let Ok(set) = &set {
         keep_apart(&mut lineage, &set.persons());
@@ -108,8 +112,8 @@ pub async fn set_out(
     };
     if let Some(why) = nothing {
         let lineage = keep(&night, lineage).await?;
-        let report = told(&facts, Verdict::NothingToJudge, vec![why]);
-        end(&night, &report, Some(lineage), None).await?;
+        let told = told(&facts, report::Verdict::NothingToJudge, vec![why]);
+        end(&night, &told, Some(lineage), None).await?;
         return Ok(SetOut::Ended(Exit::NothingJudged));
     }
     if selected.new.len() < asked.least_new {
@@ -119,7 +123,7 @@ pub async fn set_out(
             selected.new.len()
         );
         let lineage = keep(&night, lineage).await?;
-        end(&night, &told(&facts, Verdict::Kept, vec![why]), Some(lineage), None).await?;
+        end(&night, &told(&facts, report::Verdict::Kept, vec![why]), Some(lineage), None).await?;
         return Ok(SetOut::Ended(Exit::Done));
     }
     let Ok(set) = set else {
@@ -237,6 +241,16 @@ async fn keep(night: &Night, rows: Vec<LineageRow>) -> Result<String, NightError
     night.put_lineage(bytes).await
 }
 
+/// Takes back the masks of persons who are not to be learnt from any more.
+fn withdraw(rows: &mut [LineageRow], persons: &[String]) {
+    for row in rows {
+        if row.person.as_ref().is_some_and(|person| persons.contains(person)) {
+            row.verdict = Verdict::Rejected;
+            row.reasons = vec![WITHDRAWN.to_owned()];
+        }
+    }
+}
+
 /// Holds those out whom models are judged on, whatever else the lineage says: the night that froze the set may have died
 /// before it wrote its own, and another configuration may have been given since.
 fn keep_apart(rows: &mut [LineageRow], judges: &BTreeSet<&str>) {
@@ -247,16 +261,22 @@ fn keep_apart(rows: &mut [LineageRow], judges: &BTreeSet<&str>) {
     }
 }
 
-/// Returns the frozen set, or freezes the first one once enough persons are held out; else how many there are.
+/// Returns the frozen set, or freezes the first one once enough persons are held out; else how many there are. A set with
+/// a person who has withdrawn is followed by another.
 async fn held_out(
     registry: &Registry,
     lineage: &[LineageRow],
     conf: &NightlyConf,
 ) -> Result<Result<HeldOut, usize>, NightError> {
-    if let Some(set) = HeldOut::current(registry).await? {
-        return Ok(Ok(set));
+    let current = HeldOut::current(registry).await?;
+    let number = current.as_ref().map_or(1, |set| set.number + 1);
+    if let Some(set) = current {
+        let is_whole = !conf.withdrawn.iter().any(|person| set.persons().contains(person.as_str()));
+        if is_whole {
+            return Ok(Ok(set));
+        }
     }
-    match HeldOut::choose(1, lineage, conf) {
+    match HeldOut::choose(number, lineage, conf) {
         Ok(set) => Ok(Ok(set.freeze(registry).await?)),
         Err(persons) => Ok(Err(persons)),
     }

@@ -27,6 +27,8 @@ pub struct NightlyConf {
     pub held_out: f64,
     /// Persons held out whatever their hash says, unless they have taught before.
     pub held_out_persons: Vec<String>,
+    /// Persons whose masks neither teach nor judge any more, from the next night on.
+    pub withdrawn: Vec<String>,
     /// Fewest held-out persons that a model may be judged on. Once there are so many, the set is frozen.
     pub least_held_out: usize,
     /// Most masks of the frozen set: each takes 4 MiB of memory.
@@ -88,6 +90,7 @@ impl Default for NightlyConf {
             split_key: "spinestream".to_owned(),
             held_out: 0.2,
             held_out_persons: Vec::new(),
+            withdrawn: Vec::new(),
             least_held_out: 8,
             most_held_out: 400,
             margins: Margins::default(),
