@@ -149,7 +149,11 @@ mod tests {
     use super::*;
 
     fn conf(settings: &[&str]) -> Conf {
-        let places = ["run.manifest=m.csv", "run.output=out", "registry.url=memory:///registry"];
+        let places = [
+            "run.manifest=m.csv",
+            "run.output=out",
+            "registry.url=memory:///registry",
+        ];
         let all: Vec<String> = places
             .iter()
             .chain(settings)
@@ -190,12 +194,19 @@ mod tests {
         let ours = id(&stores, &champion).await;
         let by_name = format!("model.weights={first}");
         assert_eq!(ours, id(&stores, &[&by_name]).await);
-        assert_eq!(ours, id(&stores, &["model.weights={ lsd_ebm = \"champion\" }"]).await);
+        assert_eq!(
+            ours,
+            id(&stores, &["model.weights={ lsd_ebm = \"champion\" }"]).await
+        );
         assert_ne!(ours, id(&stores, &[]).await, "the shipped ones are another run");
 
         crown(&stores, "lsd_ebm", 'b').await;
         assert_ne!(ours, id(&stores, &champion).await);
-        assert_eq!(ours, id(&stores, &[&by_name]).await, "named, a run goes on with the same weights");
+        assert_eq!(
+            ours,
+            id(&stores, &[&by_name]).await,
+            "named, a run goes on with the same weights"
+        );
     }
 
     #[tokio::test]

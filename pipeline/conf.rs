@@ -344,7 +344,10 @@ mod tests {
         recipe.check().expect("a recipe");
         assert_eq!((recipe.fit.steps, recipe.energy.fit.steps), (400, 200));
         let minutes = [recipe.fit.minutes, recipe.energy.fit.minutes];
-        assert_eq!(minutes, [0.0; 2], "by steps, so that weights follow from the seed");
+        assert_eq!(
+            minutes, [0.0; 2],
+            "by steps, so that weights follow from the seed"
+        );
     }
 
     #[test]

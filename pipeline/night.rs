@@ -23,7 +23,9 @@ use stages::nightly::held_out::HeldOut;
 use stages::nightly::judge::Judgement;
 use stages::nightly::plan::{END, End, FOLDER, Facts, JUDGEMENT, Night, Nights, PLAN, Plan, TRAINING};
 use stages::nightly::report::{self, HeldOutSummary, NightReport, Taught, Training, Verdict};
-use stages::registry::{Alias, CARD, CONFIG, Draft, Pointed, Registry, VersionName, VersionRecord, WEIGHTS, now};
+use stages::registry::{
+    Alias, CARD, CONFIG, Draft, Pointed, Registry, VersionName, VersionRecord, WEIGHTS, now,
+};
 use stages::starts::State;
 use stages::store::Stores;
 use stages::tables::SOFTWARE_VERSION;
@@ -80,7 +82,10 @@ async fn night(conf: &Conf, stores: &Arc<Stores>, registry: &Registry, stop: Sto
     let nights = Nights::of(registry).await?;
     let (night, plan) = match &nights.unfinished {
         Some(night) => {
-            say(&format!("night {} was not finished: it goes on by its plan", night.number));
+            say(&format!(
+                "night {} was not finished: it goes on by its plan",
+                night.number
+            ));
             (night.clone(), night.read(PLAN).await?)
         }
         None => match set_out(conf, stores, registry, &nights, stop.clone()).await? {
@@ -90,7 +95,16 @@ async fn night(conf: &Conf, stores: &Arc<Stores>, registry: &Registry, stop: Sto
         },
     };
     let lineage = lineage_of(registry, &plan.lineage).await?;
-    let Some(trained) = train(conf, registry, &night.place.join(TRAINING), &plan, &lineage, stop.clone()).await? else {
+    let Some(trained) = train(
+        conf,
+        registry,
+        &night.place.join(TRAINING),
+        &plan,
+        &lineage,
+        stop.clone(),
+    )
+    .await?
+    else {
         return Ok(Exit::SomeFailed);
     };
     let Some(judgement) = judgement(conf, registry, &night, &plan, &trained, stop).await? else {
@@ -106,7 +120,10 @@ async fn night(conf: &Conf, stores: &Arc<Stores>, registry: &Registry, stop: Sto
         judgement: Some(judgement),
         held_out: Some(summary_of(&plan.held_out)),
         taught: taught(&plan),
-        champion: plan.champion.as_ref().map(|champion| champion.version.to_string()),
+        champion: plan
+            .champion
+            .as_ref()
+            .map(|champion| champion.version.to_string()),
         ..told(&plan.facts, verdict, why)
     };
     end(&night, &report, Some(plan.lineage), Some(version.version)).await?;
@@ -122,17 +139,32 @@ async fn register(
     judgement: &Judgement,
     training: Option<&Training>,
 ) -> Result<VersionRecord, NightError> {
-    let lineage = registry.place(FOLDER).join(&plan.lineage).read(SMALL_OBJECT).await?;
-    let metrics = night.place.join(TRAINING).join(METRICS).read(SMALL_OBJECT).await?;
+    let lineage = registry
+        .place(FOLDER)
+        .join(&plan.lineage)
+        .read(SMALL_OBJECT)
+        .await?;
+    let metrics = night
+        .place
+        .join(TRAINING)
+        .join(METRICS)
+        .read(SMALL_OBJECT)
+        .await?;
     let json = |value: Value| Bytes::from(format!("{value:#}\n"));
     let mut files = vec![
         (WEIGHTS.to_owned(), trained.weights.clone()),
         // as it was written: numbers that are read and written anew may end otherwise
-        (CONFIG.to_owned(), night.place.join(PLAN).read(SMALL_OBJECT).await?),
+        (
+            CONFIG.to_owned(),
+            night.place.join(PLAN).read(SMALL_OBJECT).await?,
+        ),
         (METRICS.to_owned(), metrics),
         (JUDGEMENT.to_owned(), json(json!(judgement))),
         (MANIFEST.to_owned(), lineage),
-        (CARD.to_owned(), card(&facts_of(plan, trained, judgement, training)).into()),
+        (
+            CARD.to_owned(),
+            card(&facts_of(plan, trained, judgement, training)).into(),
+        ),
     ];
     if let Some(last) = &trained.last {
         files.push((LAST.to_owned(), last.clone()));
@@ -283,7 +315,10 @@ async fn end(
     };
     night.create(END, &end).await?;
     say(&format!("{} {}", report::sentence(report), report.why.join("; ")));
-    say(&format!("nights/{:08}/report.html in the registry tells more", night.number));
+    say(&format!(
+        "nights/{:08}/report.html in the registry tells more",
+        night.number
+    ));
     Ok(())
 }
 

@@ -53,18 +53,28 @@ async fn versions_are_listed_shown_promoted_and_taken_back_from_the_command_line
     let list = verb(0, &["list"]);
     let lines: Vec<&str> = list.lines().collect();
     assert_eq!(lines.len(), 3, "{list}");
-    assert!(lines[2].starts_with("v20261126-0000000b ") && lines[2].ends_with(" champion"), "{list}");
+    assert!(
+        lines[2].starts_with("v20261126-0000000b ") && lines[2].ends_with(" champion"),
+        "{list}"
+    );
     let list: Value = serde_json::from_str(&verb(0, &["list", "--json"])).expect("json");
     assert_eq!(list[1]["aliases"], serde_json::json!(["champion"]));
     let shown = verb(0, &["show", "champion"]);
-    assert!(shown.contains("closer to CT") && shown.ends_with("a card\n"), "{shown}");
+    assert!(
+        shown.contains("closer to CT") && shown.ends_with("a card\n"),
+        "{shown}"
+    );
     let shown: Value = serde_json::from_str(&verb(0, &["show", "champion", "--json"])).expect("json");
     assert_eq!(shown["record"]["version"], "v20261126-0000000b");
     assert_eq!(shown["aliases"]["champion"][1]["why"], "closer to CT");
 
     assert!(verb(0, &["rollback"]).contains("v20261126-0000000a is champion"));
     assert!(verb(2, &["rollback"]).contains("found none"));
-    assert_eq!(verb(0, &["gc"]), "deleted 0 of lsd_ebm, 0.0 MiB\n", "all are young");
+    assert_eq!(
+        verb(0, &["gc"]),
+        "deleted 0 of lsd_ebm, 0.0 MiB\n",
+        "all are young"
+    );
     let clear = ["gc", "--days", "0", "--keep", "1"];
     let dry = [&clear[..], &["--dry-run"]].concat();
     assert!(verb(0, &dry).starts_with("would delete v20261126-0000000b\n"));
@@ -89,7 +99,10 @@ fn a_file_of_weights_is_imported_once_if_it_is_of_the_method() {
     let file = file.to_str().expect("UTF-8");
     let verb = |code: i32, arguments: &[&str]| said(&models(Some(&folder), arguments), code);
     let other = verb(2, &["import", file]);
-    assert!(other.contains("expected weights of method lsd_ebm, found reconnet"), "{other}");
+    assert!(
+        other.contains("expected weights of method lsd_ebm, found reconnet"),
+        "{other}"
+    );
     let of_method = ["--method", "reconnet"];
     let import = [&["import", file, "--note", "shipped with 0.1"][..], &of_method].concat();
     let told = verb(0, &import);
@@ -99,10 +112,16 @@ fn a_file_of_weights_is_imported_once_if_it_is_of_the_method() {
     let list: Value = serde_json::from_str(&list).expect("json");
     let list = list.as_array().expect("a list");
     assert_eq!(list.len(), 1);
-    assert_eq!((&list[0]["made_by"], &list[0]["aliases"]), (&"import".into(), &serde_json::json!([])));
+    assert_eq!(
+        (&list[0]["made_by"], &list[0]["aliases"]),
+        (&"import".into(), &serde_json::json!([]))
+    );
     let version = list[0]["version"].as_str().expect("a name");
     let sha256 = list[0]["weights_sha256"].as_str().expect("a hash");
     assert_eq!(version[10..], sha256[..8]);
     let shown = verb(0, &[&["show", version][..], &of_method].concat());
-    assert!(shown.contains("shipped with 0.1") && shown.contains("config.json"), "{shown}");
+    assert!(
+        shown.contains("shipped with 0.1") && shown.contains("config.json"),
+        "{shown}"
+    );
 }

@@ -74,7 +74,8 @@ impl Site {
             let packed = tokio::task::spawn_blocking(move || packed(&change(spine(seed))));
             self.put(&format!("ct/p{seed}.nii.gz"), packed.await.expect("packed"))
                 .await;
-            self.rows.push(format!("p{seed},p{seed}.nii.gz,verse,person-{seed}"));
+            self.rows
+                .push(format!("p{seed},p{seed}.nii.gz,verse,person-{seed}"));
         }
         self.put(
             "ct/manifest.csv",
@@ -199,7 +200,10 @@ async fn three_nights(mut site: Site) {
     assert_eq!(first["challenger"], champion);
 
     assert_eq!(site.night().await.expect("nothing new"), Exit::Done);
-    assert!(site.json(2, "report.json").await.is_none(), "a night without news leaves no trace");
+    assert!(
+        site.json(2, "report.json").await.is_none(),
+        "a night without news leaves no trace"
+    );
 
     site.add(10..11, swapped).await;
     site.add(11..12, eroded).await;
@@ -211,10 +215,23 @@ async fn three_nights(mut site: Site) {
         let of_case = rejects.iter().filter(|reject| reject["case_id"] == case);
         of_case.map(|reject| reject["reasons"].to_string()).collect()
     };
-    assert!(reasons("p10").iter().any(|reasons| reasons.contains("level_order")));
-    assert!(reasons("p11").iter().all(|reasons| reasons.contains("unlike_known")), "{rejects:?}");
+    assert!(
+        reasons("p10")
+            .iter()
+            .any(|reasons| reasons.contains("level_order"))
+    );
+    assert!(
+        reasons("p11")
+            .iter()
+            .all(|reasons| reasons.contains("unlike_known")),
+        "{rejects:?}"
+    );
     assert_eq!(reasons("p11").len(), 5);
-    assert_eq!(site.champion().await.as_ref(), Some(&champion), "the champion stays");
+    assert_eq!(
+        site.champion().await.as_ref(),
+        Some(&champion),
+        "the champion stays"
+    );
 
     // good ones beside them: more of the same kind may teach, whatever becomes of the challenger
     site.add(12..15, as_it_is).await;
@@ -223,8 +240,18 @@ async fn three_nights(mut site: Site) {
     assert_eq!(third["champion"], champion);
     assert!(third["taught"]["replayed"].as_u64() > Some(0), "{third:#}");
     let promoted = third["verdict"] == "promoted";
-    assert_eq!(site.champion().await == third["challenger"].as_str().map(str::to_owned), promoted);
-    assert_eq!(promoted, third["judgement"]["rules"].as_array().expect("rules").iter().all(|rule| rule["passed"] == true));
+    assert_eq!(
+        site.champion().await == third["challenger"].as_str().map(str::to_owned),
+        promoted
+    );
+    assert_eq!(
+        promoted,
+        third["judgement"]["rules"]
+            .as_array()
+            .expect("rules")
+            .iter()
+            .all(|rule| rule["passed"] == true)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -268,10 +295,20 @@ async fn a_night_that_dies_at_any_put_is_finished_by_the_next_start() {
     let history = site.registry().history(Alias::Champion).await.expect("history");
     assert_eq!(history.len(), 1, "promoted once");
     assert_eq!(site.report(1).await["verdict"], "promoted");
-    assert!(site.json(2, "end.json").await.is_none(), "one night, however often it died");
+    assert!(
+        site.json(2, "end.json").await.is_none(),
+        "one night, however often it died"
+    );
     // a training that never died
     let output = format!("{}/again", site.root);
-    let again = night::again(&site.conf(), &site.stores, &champion, &output, std::future::pending()).await;
+    let again = night::again(
+        &site.conf(),
+        &site.stores,
+        &champion,
+        &output,
+        std::future::pending(),
+    )
+    .await;
     assert_eq!(again.expect("trained"), Exit::Done, "equal weights");
 }
 
@@ -282,10 +319,20 @@ async fn two_nights_at_once_promote_once() {
     let (one, other) = tokio::join!(site.night(), site.night());
     for ended in [&one, &other] {
         // it left, or waited until the other gave its last sign of life and found nothing new
-        assert!(matches!(ended, Ok(Exit::Done) | Err(RunEnd::Busy(_))), "{ended:?}");
+        assert!(
+            matches!(ended, Ok(Exit::Done) | Err(RunEnd::Busy(_))),
+            "{ended:?}"
+        );
     }
     assert!(one.is_ok() || other.is_ok());
-    assert_eq!(site.registry().history(Alias::Champion).await.expect("history").len(), 1);
+    assert_eq!(
+        site.registry()
+            .history(Alias::Champion)
+            .await
+            .expect("history")
+            .len(),
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -312,7 +359,10 @@ async fn too_few_held_out_persons_judge_nothing_and_their_masks_wait() {
     site.add(3..4, as_it_is).await;
     assert_eq!(site.night().await.expect("a night"), Exit::Done);
     let second = site.report(2).await;
-    assert_eq!(second["taught"]["new"], 10, "those of the first night too: {second:#}");
+    assert_eq!(
+        second["taught"]["new"], 10,
+        "those of the first night too: {second:#}"
+    );
     assert_eq!(second["held_out"]["persons"], 3);
 }
 
@@ -337,13 +387,21 @@ async fn a_night_killed_while_it_trains_goes_on_from_its_checkpoint() {
     let root = Url::from_directory_path(folder.path()).expect("url");
     let mut site = Site::in_stores(Arc::default(), root.as_str().trim_end_matches('/'));
     site.add(1..6, as_it_is).await;
-    let often = ["train.recipe.checkpoint_minutes=0.0", "train.recipe.fit.steps=150"];
+    let often = [
+        "train.recipe.checkpoint_minutes=0.0",
+        "train.recipe.fit.steps=150",
+    ];
     let mut child = started(&site, &often).spawn().expect("started");
-    let checkpoint = site.registry().place("nights/00000001/train/checkpoint.safetensors");
+    let checkpoint = site
+        .registry()
+        .place("nights/00000001/train/checkpoint.safetensors");
     let since = Instant::now();
     while checkpoint.head().await.is_err() {
         assert!(since.elapsed() < Duration::from_secs(120), "no checkpoint came");
-        assert!(child.try_wait().expect("asked").is_none(), "it ended before it trained");
+        assert!(
+            child.try_wait().expect("asked").is_none(),
+            "it ended before it trained"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let second = started(&site, &often).status().expect("runs");
@@ -362,7 +420,10 @@ async fn a_night_killed_while_it_trains_goes_on_from_its_checkpoint() {
 
 #[test]
 fn a_night_without_registry_or_manifest_is_a_wrong_configuration() {
-    for (missing, said) in [("registry.url=", "registry.url"), ("nightly.manifest=", "nightly.manifest")] {
+    for (missing, said) in [
+        ("registry.url=", "registry.url"),
+        ("nightly.manifest=", "nightly.manifest"),
+    ] {
         let site = Site::in_stores(Arc::default(), "memory:///site");
         let mut command = started(&site, &[missing]);
         let output = command.stderr(Stdio::piped()).output().expect("runs");

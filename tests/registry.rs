@@ -164,7 +164,11 @@ async fn of_three_who_point_an_alias_at_once_one_wins() {
                     Pointed::Lost(entry) => lost.push(entry),
                 }
             }
-            let winner = registry.alias(Alias::Champion).await.expect("alias").expect("one");
+            let winner = registry
+                .alias(Alias::Champion)
+                .await
+                .expect("alias")
+                .expect("one");
             assert_eq!(won, [winner.clone()]);
             assert_eq!(lost, [winner.clone(), winner.clone()]);
             assert_eq!(winner.number, after + 1);
@@ -190,10 +194,16 @@ async fn a_champion_is_taken_back_and_names_resolve_to_what_they_say() {
         point(&registry, Alias::Challenger, 'a', "night").await;
         assert_eq!(resolved(&registry, "champion").await.expect("b"), name('b'));
         assert_eq!(resolved(&registry, "challenger").await.expect("a"), name('a'));
-        assert_eq!(resolved(&registry, "v20261126-0000000a").await.expect("a"), name('a'));
+        assert_eq!(
+            resolved(&registry, "v20261126-0000000a").await.expect("a"),
+            name('a')
+        );
         let unknown = resolved(&registry, "v20261126-0000000f").await;
         assert!(matches!(unknown, Err(RegistryError::NoVersion { .. })));
-        assert!(matches!(resolved(&registry, "best").await, Err(RegistryError::Name(_))));
+        assert!(matches!(
+            resolved(&registry, "best").await,
+            Err(RegistryError::Name(_))
+        ));
 
         let history = registry.history(Alias::Champion).await.expect("history");
         assert_eq!(former(&history), Some(&name('a')));
@@ -278,28 +288,45 @@ async fn a_damaged_object_is_named_and_nothing_is_deleted_beside_it() {
         put(&registry, "v20261126-0000000a/weights.safetensors", b"too long").await;
         let error = registry.read(&record, WEIGHTS).await.expect_err("another length");
         damaged(&error, "models/lsd_ebm/v20261126-0000000a/weights.safetensors");
-        registry.place("v20261126-0000000a/card.md").delete().await.expect("deleted");
+        registry
+            .place("v20261126-0000000a/card.md")
+            .delete()
+            .await
+            .expect("deleted");
         let error = registry.read(&record, CARD).await.expect_err("gone");
         damaged(&error, "models/lsd_ebm/v20261126-0000000a/card.md");
 
         put(&registry, "aliases/champion/00000002.json", b"{").await;
         let error = registry.resolve("champion").await.expect_err("no JSON");
         damaged(&error, "models/lsd_ebm/aliases/champion/00000002.json");
-        let first = registry.place("aliases/champion/00000001.json").read(1 << 20).await;
+        let first = registry
+            .place("aliases/champion/00000001.json")
+            .read(1 << 20)
+            .await;
         let second = registry.place("aliases/champion/00000002.json");
         second.put(first.expect("first")).await.expect("put");
         let error = registry.alias(Alias::Champion).await.expect_err("another entry");
         damaged(&error, "models/lsd_ebm/aliases/champion/00000002.json");
         second.delete().await.expect("deleted");
-        assert_eq!(registry.resolve("champion").await.expect("a"), record, "as it says");
+        assert_eq!(
+            registry.resolve("champion").await.expect("a"),
+            record,
+            "as it says"
+        );
 
         let b = registry.place("v20261126-0000000b/version.json");
-        let a = registry.place("v20261126-0000000a/version.json").read(1 << 20).await;
+        let a = registry
+            .place("v20261126-0000000a/version.json")
+            .read(1 << 20)
+            .await;
         b.put(a.expect("record")).await.expect("put");
         let error = registry.version(&name('b')).await.expect_err("another record");
         damaged(&error, "models/lsd_ebm/v20261126-0000000b/version.json");
         let later = SystemTime::now() + Duration::from_secs(400 * 86_400);
-        let error = registry.gc(Keep::default(), later, false).await.expect_err("refused");
+        let error = registry
+            .gc(Keep::default(), later, false)
+            .await
+            .expect_err("refused");
         damaged(&error, "models/lsd_ebm/v20261126-0000000b/version.json");
         b.head().await.expect("still there");
     }

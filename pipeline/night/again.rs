@@ -53,7 +53,9 @@ pub async fn again(
     let plan: Plan = serde_json::from_slice(&read(CONFIG).await?)
         .map_err(|error| of_a_night(&format!("its {CONFIG} is no plan: {error}")))?;
     let manifest = read(MANIFEST).await?;
-    let lineage = blocking(move || lineage::read(manifest)).await.map_err(NightError::from)?;
+    let lineage = blocking(move || lineage::read(manifest))
+        .await
+        .map_err(NightError::from)?;
     let output = place(stores, "--output", output)?;
     let Some(trained) = train(conf, &registry, &output, &plan, &lineage, stop).await? else {
         return Ok(Exit::SomeFailed);
@@ -109,7 +111,10 @@ async fn end_unfinished(registry: &Registry) -> Result<(), NightError> {
     };
     // it may have died between its promotion and its end: what the champion has learnt must be noted then
     let (verdict, why) = if has_promoted(registry, &plan).await? {
-        (Verdict::Promoted, "it was abandoned by hand after it had promoted its model")
+        (
+            Verdict::Promoted,
+            "it was abandoned by hand after it had promoted its model",
+        )
     } else {
         (Verdict::Kept, "it was abandoned by hand")
     };

@@ -47,7 +47,10 @@ pub async fn train(
     let configuration = json!({ "night": plan.facts.night, "train": train, "crop": plan.crop });
     let start = match &plan.champion {
         Some(champion) if plan.starts_from_champion => {
-            let record = registry.version(&champion.version).await.map_err(NightError::from)?;
+            let record = registry
+                .version(&champion.version)
+                .await
+                .map_err(NightError::from)?;
             Some(registry.read(&record, WEIGHTS).await.map_err(NightError::from)?)
         }
         _ => None,
@@ -66,7 +69,9 @@ pub async fn train(
     let trained = finished(output).await.map_err(NightError::from)?;
     match trained {
         Some(trained) => Ok(Some(trained)),
-        None => Err(RunEnd::Unusable("registry.url: expected the trained weights, found none".to_owned())),
+        None => Err(RunEnd::Unusable(
+            "registry.url: expected the trained weights, found none".to_owned(),
+        )),
     }
 }
 
@@ -91,7 +96,10 @@ async fn masks(
             let cubes = cubes_at(&registry.place(patches), &plan.crop, limit).await;
             last = Some((patches.as_str(), cubes.map_err(lost)?));
         }
-        let cubes = last.as_ref().map(|(_, cubes)| cubes.as_slice()).unwrap_or_default();
+        let cubes = last
+            .as_ref()
+            .map(|(_, cubes)| cubes.as_slice())
+            .unwrap_or_default();
         let Some((_, mask)) = cubes.iter().find(|(of, _)| *of == level) else {
             let message = format!("expected a cube of {level}, found none");
             return Err(lost(Fault::missing("no_cube", message)));
@@ -107,7 +115,12 @@ async fn masks(
 
 /// Returns what the training's own record says; `None` where it says nothing that can be read.
 pub async fn training(night: &Night, plan: &Plan) -> Result<Option<Training>, NightError> {
-    let bytes = night.place.join(TRAINING).join(METRICS).read(SMALL_OBJECT).await?;
+    let bytes = night
+        .place
+        .join(TRAINING)
+        .join(METRICS)
+        .read(SMALL_OBJECT)
+        .await?;
     let Ok(record) = serde_json::from_slice::<Value>(&bytes) else {
         return Ok(None);
     };

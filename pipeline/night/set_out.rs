@@ -123,11 +123,19 @@ pub async fn set_out(
             selected.new.len()
         );
         let lineage = keep(&night, lineage).await?;
-        end(&night, &told(&facts, report::Verdict::Kept, vec![why]), Some(lineage), None).await?;
+        end(
+            &night,
+            &told(&facts, report::Verdict::Kept, vec![why]),
+            Some(lineage),
+            None,
+        )
+        .await?;
         return Ok(SetOut::Ended(Exit::Done));
     }
     let Ok(set) = set else {
-        return Err(RunEnd::Unusable("registry.url: expected a held-out set, found none".to_owned()));
+        return Err(RunEnd::Unusable(
+            "registry.url: expected a held-out set, found none".to_owned(),
+        ));
     };
     let mut plan = plan(conf, registry, champion, facts, &lineage, &selected, set).await?;
     for index in selected.all() {
@@ -158,7 +166,12 @@ async fn check(conf: &Conf, stores: &Arc<Stores>, registry: &Registry) -> Result
         )));
     }
     // refuses cubes that no network is built for
-    Gather::new(stores, &conf.crop, conf.run.memory.as_u64(), &registry.place("patches"))?;
+    Gather::new(
+        stores,
+        &conf.crop,
+        conf.run.memory.as_u64(),
+        &registry.place("patches"),
+    )?;
     let (model, device) = (judged_as(conf, registry), conf.nightly.device.clone());
     let opened = blocking(move || opens(&recipe, &model, &device)).await;
     opened.map_err(|error| RunEnd::Conf(format!("nightly, how models are judged: {error}")))
@@ -255,7 +268,11 @@ fn withdraw(rows: &mut [LineageRow], persons: &[String]) {
 /// before it wrote its own, and another configuration may have been given since.
 fn keep_apart(rows: &mut [LineageRow], judges: &BTreeSet<&str>) {
     for row in rows {
-        if row.person.as_deref().is_some_and(|person| judges.contains(person)) {
+        if row
+            .person
+            .as_deref()
+            .is_some_and(|person| judges.contains(person))
+        {
             row.split = Some(Split::HeldOut);
         }
     }
@@ -271,7 +288,10 @@ async fn held_out(
     let current = HeldOut::current(registry).await?;
     let number = current.as_ref().map_or(1, |set| set.number + 1);
     if let Some(set) = current {
-        let is_whole = !conf.withdrawn.iter().any(|person| set.persons().contains(person.as_str()));
+        let is_whole = !conf
+            .withdrawn
+            .iter()
+            .any(|person| set.persons().contains(person.as_str()));
         if is_whole {
             return Ok(Ok(set));
         }

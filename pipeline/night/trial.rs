@@ -39,7 +39,10 @@ pub async fn judgement(
     let champion = match &plan.champion {
         None => None,
         Some(champion) => {
-            let record = registry.version(&champion.version).await.map_err(NightError::from)?;
+            let record = registry
+                .version(&champion.version)
+                .await
+                .map_err(NightError::from)?;
             let bytes = registry.read(&record, WEIGHTS).await.map_err(NightError::from)?;
             Some((champion.version.to_string(), bytes))
         }
@@ -47,7 +50,9 @@ pub async fn judgement(
     say(&format!(
         "judging {} against {} on {} masks of {} held-out persons",
         plan.version,
-        champion.as_ref().map_or("the masks as they are", |(version, _)| version.as_str()),
+        champion
+            .as_ref()
+            .map_or("the masks as they are", |(version, _)| version.as_str()),
         subjects.len(),
         plan.held_out.persons().len()
     ));

@@ -200,7 +200,9 @@ async fn gc(registry: &Registry, keep: Keep, dry_run: bool) -> Result<(), RunEnd
         say(&format!("{done} {version}"));
     }
     for version in &collected.leftovers {
-        say(&format!("{done} {version}, which was never published or half deleted"));
+        say(&format!(
+            "{done} {version}, which was never published or half deleted"
+        ));
     }
     let count = collected.versions.len() + collected.leftovers.len();
     say(&format!(

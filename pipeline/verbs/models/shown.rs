@@ -35,7 +35,15 @@ pub(super) async fn list(registry: &Registry, json: bool) -> Result<(), RunEnd> 
         say(&format!("no version of {} yet", registry.method()));
         return Ok(());
     }
-    let mut text = row("version", "created (UTC)", "made by", "parent", "DSC", "MiB", "aliases");
+    let mut text = row(
+        "version",
+        "created (UTC)",
+        "made by",
+        "parent",
+        "DSC",
+        "MiB",
+        "aliases",
+    );
     for line in &lines {
         let record = &line.record;
         let aliases: Vec<&str> = line.aliases.iter().map(|alias| alias.as_str()).collect();
@@ -136,7 +144,10 @@ fn told(record: &VersionRecord) -> String {
         record.version, record.method, record.created, record.made_by, record.software_version, record.note
     );
     for file in &record.files {
-        text.push_str(&format!("{:>12} {:<24} sha256 {}\n", file.bytes, file.name, file.sha256));
+        text.push_str(&format!(
+            "{:>12} {:<24} sha256 {}\n",
+            file.bytes, file.name, file.sha256
+        ));
     }
     text
 }
@@ -184,7 +195,15 @@ mod tests {
 
     #[test]
     fn columns_stand_below_their_heads() {
-        let head = row("version", "created (UTC)", "made by", "parent", "DSC", "MiB", "aliases");
+        let head = row(
+            "version",
+            "created (UTC)",
+            "made by",
+            "parent",
+            "DSC",
+            "MiB",
+            "aliases",
+        );
         let line = row(
             "v20261126-1a2b3c4d",
             &minute("2026-11-26T16:36:27.123Z"),

@@ -209,11 +209,9 @@ fn identity() -> Vec<Column<LineageRow>> {
             "train or held_out, fixed for the person; null where nobody knows the person",
             |row: &LineageRow| row.split.map(Split::as_str),
         ),
-        text(
-            "verdict",
-            "accepted, rejected or failed",
-            |row: &LineageRow| Some(row.verdict.as_str()),
-        )
+        text("verdict", "accepted, rejected or failed", |row: &LineageRow| {
+            Some(row.verdict.as_str())
+        })
         .required(),
         texts(
             "reasons",
@@ -303,11 +301,7 @@ fn numbers() -> Vec<Column<LineageRow>> {
 }
 
 /// Returns one column a world axis, of lengths or places in mm.
-fn along(
-    noun: &str,
-    description: &str,
-    get: fn(&LineageRow) -> Option<[f64; 3]>,
-) -> Vec<Column<LineageRow>> {
+fn along(noun: &str, description: &str, get: fn(&LineageRow) -> Option<[f64; 3]>) -> Vec<Column<LineageRow>> {
     let axes = ["x", "y", "z"].into_iter().enumerate();
     axes.map(|(axis, letter)| {
         let value = move |row: &LineageRow| get(row).map(|mm| mm[axis]);

@@ -145,7 +145,10 @@ mod tests {
         image.scaling = (-2.0, 7.0);
         assert_seen(&image, &map(), -3.0, 2.0 * sd);
         image.scaling = (1.0, 0.0);
-        (image.datatype, image.voxels) = (4, (0..24_i16).flat_map(|value| (value - 9).to_le_bytes()).collect());
+        (image.datatype, image.voxels) = (
+            4,
+            (0..24_i16).flat_map(|value| (value - 9).to_le_bytes()).collect(),
+        );
         assert_seen(&image, &map(), -4.0, sd);
         (image.datatype, image.voxels) = (
             16,

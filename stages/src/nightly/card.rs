@@ -40,12 +40,7 @@ pub struct CardFacts {
 
 /// Returns the card of a version, in Markdown.
 pub fn card(facts: &CardFacts) -> String {
-    let parts = [
-        what(facts),
-        taught(facts),
-        figures(facts),
-        LIMITS.to_owned(),
-    ];
+    let parts = [what(facts), taught(facts), figures(facts), LIMITS.to_owned()];
     parts.map(|part| part.trim_end().to_owned() + "\n").join("\n")
 }
 
@@ -105,11 +100,7 @@ fn taught(facts: &CardFacts) -> String {
     } = facts.training;
     let mut table = Table::new(1, ["phase", "steps", "minutes"]);
     for line in &facts.training.phases {
-        table.row([
-            line.phase.clone(),
-            line.steps.to_string(),
-            minutes(line.seconds),
-        ]);
+        table.row([line.phase.clone(), line.steps.to_string(), minutes(line.seconds)]);
     }
     format!(
         "## Training\n\n{} masks of {persons} persons: {new} new ones, and {replayed} known before that were shown beside \
@@ -250,7 +241,10 @@ mod tests {
         for hash in ["3c".repeat(32), "9f".repeat(32)] {
             assert!(card.contains(&hash), "{hash}\n{card}");
         }
-        assert!(!card.contains("\n\n\n") && card.ends_with("CC BY-SA 4.0.\n"), "{card}");
+        assert!(
+            !card.contains("\n\n\n") && card.ends_with("CC BY-SA 4.0.\n"),
+            "{card}"
+        );
     }
 
     #[test]

@@ -291,7 +291,10 @@ mod tests {
 
     #[test]
     fn quartiles_are_those_of_numpy_and_what_is_not_finite_does_not_count() {
-        let found = compared(vec![5.0, f64::NAN, 1.0, 4.0, 2.0, 3.0], vec![1.0, f64::INFINITY, 2.0]);
+        let found = compared(
+            vec![5.0, f64::NAN, 1.0, 4.0, 2.0, 3.0],
+            vec![1.0, f64::INFINITY, 2.0],
+        );
         let before = found.before.expect("values");
         assert_eq!((before.lower, before.median, before.upper), (2.0, 3.0, 4.0));
         let now = found.now.expect("values");

@@ -113,7 +113,9 @@ impl Finder<'_> {
     ) -> Result<Looked, NightError> {
         let salt = salt(self.registry).await?;
         // of the rows of one case, one a level, all say the same
-        let states = earlier.iter().map(|row| (row.case_id.to_ascii_lowercase(), State::of(row)));
+        let states = earlier
+            .iter()
+            .map(|row| (row.case_id.to_ascii_lowercase(), State::of(row)));
         let seen: HashMap<String, State> = states.collect();
         // as many volumes in memory as there are cores to unpack them; the store is asked about more at once
         let turns = Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from));
@@ -233,7 +235,10 @@ impl Finder<'_> {
                 }
             }
             (Err(fault), _) => Err(fault.about("mask")),
-            (Ok(_), None) => Err(Fault::bug("no_stamp", "expected a stamp of what is there, found none")),
+            (Ok(_), None) => Err(Fault::bug(
+                "no_stamp",
+                "expected a stamp of what is there, found none",
+            )),
         };
         // tried once more, and nothing new came of it
         if let Err(fault) = &outcome
@@ -500,9 +505,9 @@ async fn salt(registry: &Registry) -> Result<Bytes, StoreError> {
             Err(error) => return Err(error),
         }
         use rand::TryRng as _;
-        rand::rngs::SysRng
-            .try_fill_bytes(&mut salt)
-            .map_err(|_| StoreError::Setup("expected random bytes from the operating system, got none".to_owned()))?;
+        rand::rngs::SysRng.try_fill_bytes(&mut salt).map_err(|_| {
+            StoreError::Setup("expected random bytes from the operating system, got none".to_owned())
+        })?;
         if place.create(Bytes::copy_from_slice(&salt)).await? {
             return Ok(Bytes::copy_from_slice(&salt));
         }

@@ -164,28 +164,30 @@ impl HeldOut {
                 .push(vertebra(mask.level, cube.clone()));
             persons.insert(&mask.case_id, &mask.person);
         }
-        let cases = by_case.into_iter().map(|(case_id, vertebrae)| -> Result<Cropped, NightError> {
-            let grid = Grid {
-                shape: [crop.size; 3],
-                affine: millimetres(),
-            };
-            let id: CaseId = case_id.parse().map_err(|_| NightError::Damaged {
-                name: name(self.number),
-                error: "a case id that is none".to_owned(),
-            })?;
-            let origin = Origin {
-                id,
-                person: persons.get(case_id).copied().unwrap_or(case_id).to_owned(),
-                seed: 0,
-                bytes_read: 0,
-                source: None,
-            };
-            Ok(Cropped {
-                origin,
-                grid,
-                vertebrae,
-            })
-        });
+        let cases = by_case
+            .into_iter()
+            .map(|(case_id, vertebrae)| -> Result<Cropped, NightError> {
+                let grid = Grid {
+                    shape: [crop.size; 3],
+                    affine: millimetres(),
+                };
+                let id: CaseId = case_id.parse().map_err(|_| NightError::Damaged {
+                    name: name(self.number),
+                    error: "a case id that is none".to_owned(),
+                })?;
+                let origin = Origin {
+                    id,
+                    person: persons.get(case_id).copied().unwrap_or(case_id).to_owned(),
+                    seed: 0,
+                    bytes_read: 0,
+                    source: None,
+                };
+                Ok(Cropped {
+                    origin,
+                    grid,
+                    vertebrae,
+                })
+            });
         let gathered = Gathered {
             cases: cases.collect::<Result<_, NightError>>()?,
             failed: Vec::new(),

@@ -107,7 +107,12 @@ mod tests {
         );
 
         let series = Image::Objects(vec![url.clone(), url]);
-        assert!(fetch_image(&stores, Some(&series), MAX).await.expect("passed over").is_none());
+        assert!(
+            fetch_image(&stores, Some(&series), MAX)
+                .await
+                .expect("passed over")
+                .is_none()
+        );
         assert!(fetch_image(&stores, None, MAX).await.expect("none").is_none());
     }
 }

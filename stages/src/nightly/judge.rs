@@ -108,12 +108,20 @@ pub fn judge(
         .collect();
     let failures = |is_challenger: bool| {
         let failed = |pair: &&Pair<'_>| {
-            if is_challenger { pair.challenger } else { pair.champion }.is_none()
+            if is_challenger {
+                pair.challenger
+            } else {
+                pair.champion
+            }
+            .is_none()
         };
         pairs.iter().filter(failed).count()
     };
     let of_dsc = both(&pairs, metric("dsc"));
-    let differences: Vec<f64> = of_dsc.iter().map(|both| both.challenger - both.champion).collect();
+    let differences: Vec<f64> = of_dsc
+        .iter()
+        .map(|both| both.challenger - both.champion)
+        .collect();
     let mut groups: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for (both, difference) in of_dsc.iter().zip(&differences) {
         groups.entry(&both.subject.person).or_default().push(*difference);
@@ -332,7 +340,10 @@ mod tests {
         let judgement = verdict(&subjects, Some(&old), &new);
         assert_eq!(failed(&judgement), ["no more masks fail"]);
         assert_eq!(judgement.differences.len(), 2, "only masks that both did");
-        assert!(verdict(&subjects, Some(&new), &old).rules[4].passed, "fewer are fine");
+        assert!(
+            verdict(&subjects, Some(&new), &old).rules[4].passed,
+            "fewer are fine"
+        );
     }
 
     #[test]
@@ -368,8 +379,15 @@ mod tests {
         });
         let judgement = verdict(&subjects, Some(&old), &new);
         let failed = failed(&judgement);
-        assert!(failed.contains(&"no level loses more than 0.01 of its mean DSC"), "{failed:?}");
-        let line = judgement.levels.iter().find(|line| line.level == "L4").expect("L4");
+        assert!(
+            failed.contains(&"no level loses more than 0.01 of its mean DSC"),
+            "{failed:?}"
+        );
+        let line = judgement
+            .levels
+            .iter()
+            .find(|line| line.level == "L4")
+            .expect("L4");
         assert!((line.challenger - line.champion + 0.011).abs() < 1e-12);
     }
 }

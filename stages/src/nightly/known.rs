@@ -227,9 +227,8 @@ mod tests {
         // extents that never vary: a twentieth of the median
         assert_eq!(usual.quantities[1].deviation, 5.0);
 
-        let deviations = |volume_mm3: f64, right_mm: f64| {
-            usual.deviations(&mask(volume_mm3, [right_mm, 90.0, 50.0]))
-        };
+        let deviations =
+            |volume_mm3: f64, right_mm: f64| usual.deviations(&mask(volume_mm3, [right_mm, 90.0, 50.0]));
         assert_eq!(deviations(60e3, 100.0), 0.0);
         // 14 826 of the volume, and as much of what fills the box
         assert!((deviations(60e3 - 14_826.0, 100.0) - 1.0).abs() < 1e-9);

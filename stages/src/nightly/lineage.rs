@@ -160,7 +160,9 @@ fn texts<'a>(batch: &'a RecordBatch, name: &'static str) -> Cells<&'a str> {
 }
 
 fn flags(batch: &RecordBatch, name: &'static str) -> Cells<bool> {
-    cells(batch, name, |column| Some(column.as_boolean_opt()?.iter().collect()))
+    cells(batch, name, |column| {
+        Some(column.as_boolean_opt()?.iter().collect())
+    })
 }
 
 fn counts(batch: &RecordBatch, name: &'static str) -> Cells<u32> {
@@ -177,7 +179,10 @@ fn reals(batch: &RecordBatch, name: &'static str) -> Cells<f64> {
 
 /// Columns that only together say something.
 fn triples(batch: &RecordBatch, [x, y, z]: [&'static str; 3]) -> Cells<[f64; 3]> {
-    let rows = reals(batch, x)?.into_iter().zip(reals(batch, y)?).zip(reals(batch, z)?);
+    let rows = reals(batch, x)?
+        .into_iter()
+        .zip(reals(batch, y)?)
+        .zip(reals(batch, z)?);
     Ok(rows.map(|((x, y), z)| Some([x?, y?, z?])).collect())
 }
 

@@ -88,7 +88,10 @@ pub fn measure(teaching: &Teaching<'_>) -> Measured {
     let Some(occupied) = Occupied::of(mask) else {
         return measured;
     };
-    let [[right, anterior, superior], [right_last, anterior_last, superior_last]] = occupied.index_box;
+    let [
+        [right, anterior, superior],
+        [right_last, anterior_last, superior_last],
+    ] = occupied.index_box;
     let within = mask.slice(s![
         right..=right_last,
         anterior..=anterior_last,
@@ -239,14 +242,7 @@ impl ScanMeasured {
 }
 
 /// The index axes that may run along right, anterior, superior.
-const ORDERS: [[usize; 3]; 6] = [
-    [0, 1, 2],
-    [0, 2, 1],
-    [1, 0, 2],
-    [1, 2, 0],
-    [2, 0, 1],
-    [2, 1, 0],
-];
+const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
 
 /// Measures the grid of a scan.
 pub fn measure_scan(grid: &Grid) -> ScanMeasured {

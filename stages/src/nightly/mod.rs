@@ -44,8 +44,10 @@ pub enum NightError {
     #[error("registry.url, lineage: {0}")]
     Lineage(#[from] LineageError),
     /// A file of a night, or a list of held-out masks, is not what it should be.
-    #[error("registry.url: expected what a night wrote in {name}, found something else: {error}; a night whose plan cannot be read is ended \
-         by `spinestream nightly --abandon`")]
+    #[error(
+        "registry.url: expected what a night wrote in {name}, found something else: {error}; a night whose plan cannot be read is ended \
+         by `spinestream nightly --abandon`"
+    )]
     Damaged {
         /// Its name below the method's part of the registry.
         name: String,
@@ -66,7 +68,9 @@ pub enum NightError {
         fault: Fault,
     },
     /// A mask to train on cannot be read any more.
-    #[error("registry.url: expected the cut masks of the lineage, found one of case {case_id} that is not: {fault}")]
+    #[error(
+        "registry.url: expected the cut masks of the lineage, found one of case {case_id} that is not: {fault}"
+    )]
     Mask {
         /// Pseudonym of the case.
         case_id: String,

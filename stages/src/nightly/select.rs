@@ -28,7 +28,10 @@ impl Selected {
 
 /// Returns whether a mask may be trained on.
 pub fn may_teach(row: &LineageRow) -> bool {
-    row.verdict == Verdict::Accepted && row.split == Some(Split::Train) && row.patches.is_some() && row.level.is_some()
+    row.verdict == Verdict::Accepted
+        && row.split == Some(Split::Train)
+        && row.patches.is_some()
+        && row.level.is_some()
 }
 
 /// Draws what `night` learns from, a pure function of lineage, configuration and night.
@@ -97,7 +100,14 @@ mod tests {
         assert_eq!(selected.new, [15, 16, 17, 18, 19]);
         assert_eq!(selected.replayed.len(), 10);
         assert!(selected.replayed.iter().all(|index| *index < 15));
-        let few = select(&lineage(20, 15), &NightlyConf { most: 7, ..conf.clone() }, 1);
+        let few = select(
+            &lineage(20, 15),
+            &NightlyConf {
+                most: 7,
+                ..conf.clone()
+            },
+            1,
+        );
         assert_eq!((few.new.len(), few.replayed.len()), (5, 2), "memory holds seven");
         let other = select(&lineage(20, 15), &conf, 2);
         assert_ne!(other.replayed, selected.replayed, "another night shows others");
@@ -122,7 +132,10 @@ mod tests {
         let first = fingerprint(&rows, &selected, &decides);
         assert_eq!(first.len(), 8);
         assert_eq!(fingerprint(&rows, &selected, &decides), first);
-        assert_ne!(fingerprint(&rows, &selected, &serde_json::json!({ "seed": 2 })), first);
+        assert_ne!(
+            fingerprint(&rows, &selected, &serde_json::json!({ "seed": 2 })),
+            first
+        );
         let mut others = rows;
         others[5].patches = Some("patches/other.nii.gz".to_owned());
         assert_ne!(fingerprint(&others, &selected, &decides), first);

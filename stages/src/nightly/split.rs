@@ -34,12 +34,7 @@ pub fn lot(person: &str, key: &str) -> [u8; 32] {
 }
 
 /// Returns a person's side: the one that earlier nights know, whatever share and key were then, or else that of [`split`].
-pub fn split_known(
-    person: &str,
-    known: &BTreeMap<String, Split>,
-    key: &str,
-    held_out_share: f64,
-) -> Split {
+pub fn split_known(person: &str, known: &BTreeMap<String, Split>, key: &str, held_out_share: f64) -> Split {
     let found = known.get(person).copied();
     found.unwrap_or_else(|| split(person, key, held_out_share))
 }
@@ -98,7 +93,9 @@ mod tests {
         let many = held_out(0..5000, 0.2);
         assert_eq!(few[..], many[..few.len()]);
         let others = (0..5000).filter(|person| split(&format!("p{person}"), "2027", 0.2) == Split::HeldOut);
-        let both = others.filter(|person| many.contains(&format!("p{person}"))).count();
+        let both = others
+            .filter(|person| many.contains(&format!("p{person}")))
+            .count();
         // a fifth of a fifth, and five standard deviations of it
         assert!(both.abs_diff(200) < 70, "{both}");
     }

@@ -141,7 +141,10 @@ impl Registry {
             return Err(self.damaged(&tail, "expected the entry that was listed, found none".to_owned()));
         };
         if (entry.alias, entry.number) != (alias, number) {
-            let reason = format!("expected its own entry, found number {} of {}", entry.number, entry.alias);
+            let reason = format!(
+                "expected its own entry, found number {} of {}",
+                entry.number, entry.alias
+            );
             return Err(self.damaged(&tail, reason));
         }
         Ok(entry)
@@ -212,8 +215,16 @@ mod tests {
         let none: Option<String> = None;
         assert_eq!(before(&[]), none);
         assert_eq!(before(&[("a", "night 1")]), none);
-        assert_eq!(before(&[("a", "night 1"), ("b", "night 2")]), Some("a".to_owned()));
-        let mut entries = vec![("a", "night 1"), ("b", "night 2"), ("b", "by hand"), ("c", "night 4")];
+        assert_eq!(
+            before(&[("a", "night 1"), ("b", "night 2")]),
+            Some("a".to_owned())
+        );
+        let mut entries = vec![
+            ("a", "night 1"),
+            ("b", "night 2"),
+            ("b", "by hand"),
+            ("c", "night 4"),
+        ];
         assert_eq!(before(&entries).as_deref(), Some("b"));
         entries.push(("b", ROLLBACK));
         assert_eq!(before(&entries).as_deref(), Some("a"));

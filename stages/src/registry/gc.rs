@@ -60,12 +60,7 @@ impl Registry {
     ///
     /// # Errors
     /// A damaged object, and then nothing is deleted; the store's, and then what was left goes the next time.
-    pub async fn gc(
-        &self,
-        keep: Keep,
-        now: SystemTime,
-        dry_run: bool,
-    ) -> Result<Collected, RegistryError> {
+    pub async fn gc(&self, keep: Keep, now: SystemTime, dry_run: bool) -> Result<Collected, RegistryError> {
         let spares = self.spares(keep, DateTime::<Utc>::from(now)).await?;
         let mut collected = Collected::default();
         for spare in spares {
@@ -167,9 +162,8 @@ mod tests {
 
     #[test]
     fn champions_are_counted_by_versions_and_not_by_entries() {
-        let name = |letter: &str| -> VersionName {
-            format!("v20261126-0000000{letter}").parse().expect("a name")
-        };
+        let name =
+            |letter: &str| -> VersionName { format!("v20261126-0000000{letter}").parse().expect("a name") };
         let entry = |letter: &str| AliasEntry {
             number: 1,
             alias: Alias::Champion,

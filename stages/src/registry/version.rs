@@ -106,7 +106,9 @@ impl Registry {
             return same(there, &record);
         }
         for (name, bytes) in draft.files {
-            self.place(&format!("{}/{name}", record.version)).put(bytes).await?;
+            self.place(&format!("{}/{name}", record.version))
+                .put(bytes)
+                .await?;
         }
         let commit = self.place(&format!("{}/{RECORD}", record.version));
         if commit.create(format!("{:#}\n", json!(record)).into()).await? {
@@ -183,7 +185,8 @@ impl Registry {
         let tail = format!("{}/{file}", record.version);
         let misfit = |found: String| {
             let FileRecord { bytes, sha256, .. } = known;
-            let reason = format!("expected {bytes} bytes of SHA-256 {sha256} as {RECORD} says, found {found}");
+            let reason =
+                format!("expected {bytes} bytes of SHA-256 {sha256} as {RECORD} says, found {found}");
             self.damaged(&tail, reason)
         };
         let bytes = match self.place(&tail).read(known.bytes).await {
@@ -216,7 +219,10 @@ impl Registry {
         };
         let weights = record.file(WEIGHTS).map(|file| &file.sha256);
         let reason = if (&record.version, &record.method) != (name, &self.method) {
-            format!("expected its own record, found that of {} of {}", record.version, record.method)
+            format!(
+                "expected its own record, found that of {} of {}",
+                record.version, record.method
+            )
         } else if weights != Some(&record.weights_sha256) {
             format!("expected one SHA-256 for {WEIGHTS}, found two, or no such file")
         } else if record.created_at().is_none() {

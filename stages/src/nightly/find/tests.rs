@@ -35,12 +35,16 @@ impl Site {
     }
 
     async fn put(&self, name: &str, bytes: Vec<u8>) {
-        self.place(&format!("ct/{name}")).put(bytes.into()).await.expect("put");
+        self.place(&format!("ct/{name}"))
+            .put(bytes.into())
+            .await
+            .expect("put");
     }
 
     /// Adds a row for a mask that may be there or not.
     fn row(&mut self, case: &str) {
-        self.rows.push(format!("{case},{case}.nii.gz,verse,person-of-{case}"));
+        self.rows
+            .push(format!("{case},{case}.nii.gz,verse,person-of-{case}"));
     }
 
     async fn add(&mut self, case: &str, seed: u64) {
@@ -79,7 +83,13 @@ fn packed(map: &LabelMap) -> Vec<u8> {
 }
 
 fn counts(found: &Found) -> [usize; 5] {
-    [found.cases, found.unchanged, found.new, found.changed, found.failed]
+    [
+        found.cases,
+        found.unchanged,
+        found.new,
+        found.changed,
+        found.failed,
+    ]
 }
 
 #[tokio::test]
@@ -123,10 +133,19 @@ async fn a_case_that_cannot_be_read_is_a_row_and_is_tried_again_when_that_may_he
     let first = site.look(Vec::new(), 1).await;
     assert_eq!(counts(&first.found), [3, 0, 3, 0, 3]);
     assert_eq!(first.found.by_reason.values().sum::<usize>(), 3);
-    let kind = |case: &str| first.lineage.iter().find(|row| row.case_id == case).and_then(|row| row.kind);
+    let kind = |case: &str| {
+        first
+            .lineage
+            .iter()
+            .find(|row| row.case_id == case)
+            .and_then(|row| row.kind)
+    };
     assert_eq!(kind("missing"), Some(FaultKind::Missing));
     assert_eq!(kind("broken"), Some(FaultKind::Unreadable));
-    assert!(site.look(first.lineage.clone(), 2).await.is_nothing(), "nothing has changed");
+    assert!(
+        site.look(first.lineage.clone(), 2).await.is_nothing(),
+        "nothing has changed"
+    );
 
     site.put("missing.nii.gz", packed(&spine(1))).await;
     let next = site.look(first.lineage, 2).await;
@@ -137,8 +156,15 @@ async fn a_case_that_cannot_be_read_is_a_row_and_is_tried_again_when_that_may_he
     site.place("ct/missing.nii.gz").delete().await.expect("deleted");
     let last = site.look(next.lineage, 3).await;
     assert_eq!(counts(&last.found), [3, 2, 0, 1, 1]);
-    let rows: Vec<_> = last.lineage.iter().filter(|row| row.case_id == "missing").collect();
-    assert_eq!((rows.len(), rows[0].verdict, rows[0].night), (1, Verdict::Failed, 3));
+    let rows: Vec<_> = last
+        .lineage
+        .iter()
+        .filter(|row| row.case_id == "missing")
+        .collect();
+    assert_eq!(
+        (rows.len(), rows[0].verdict, rows[0].night),
+        (1, Verdict::Failed, 3)
+    );
     assert!(rows[0].split.is_some());
 }
 
@@ -156,10 +182,19 @@ fn what_may_pass_is_tried_again_and_told_again_only_if_it_has_changed() {
     for kind in FaultKind::ALL {
         let failed = state(Some("s"), Some(kind));
         assert_ne!(failed.is_final(Some("s")), may_pass(kind), "{kind}");
-        assert!(!failed.is_final(Some("t")), "another mask, whatever was wrong with the first: {kind}");
-        assert!(failed.is_same(Some("s"), kind) && !failed.is_same(None, kind), "{kind}");
+        assert!(
+            !failed.is_final(Some("t")),
+            "another mask, whatever was wrong with the first: {kind}"
+        );
+        assert!(
+            failed.is_same(Some("s"), kind) && !failed.is_same(None, kind),
+            "{kind}"
+        );
     }
-    assert!(!missing.is_same(None, FaultKind::Unavailable), "something else is wrong with it");
+    assert!(
+        !missing.is_same(None, FaultKind::Unavailable),
+        "something else is wrong with it"
+    );
 }
 
 #[tokio::test]
@@ -199,7 +234,12 @@ async fn a_person_stays_on_the_side_that_the_first_night_chose() {
     site.put("a.nii.gz", packed(&spine(7))).await;
     site.add("b", 2).await;
     let next = site.look(first.lineage, 2).await;
-    let side = |case: &str| next.lineage.iter().find(|row| row.case_id == case).and_then(|row| row.split);
+    let side = |case: &str| {
+        next.lineage
+            .iter()
+            .find(|row| row.case_id == case)
+            .and_then(|row| row.split)
+    };
     assert_eq!((side("a"), side("b")), (Some(Split::Train), Some(Split::HeldOut)));
 }
 
@@ -215,7 +255,10 @@ async fn the_lineage_names_no_place_and_no_key() {
         }
     }
     let other = Site::new();
-    let salts = (salt(&site.registry()).await.expect("salt"), salt(&other.registry()).await.expect("salt"));
+    let salts = (
+        salt(&site.registry()).await.expect("salt"),
+        salt(&other.registry()).await.expect("salt"),
+    );
     assert_ne!(salts.0, salts.1, "each registry hashes under its own");
     assert_eq!(salts.0, salt(&site.registry()).await.expect("salt"));
 }

@@ -72,7 +72,9 @@ impl GateConf {
             ("neighbour_ratio_least", self.neighbour_ratio_least),
         ] {
             if !(0.0..=1.0).contains(&share) {
-                return Err(format!("nightly.gates.{key}: expected a share from 0 to 1, found {share}"));
+                return Err(format!(
+                    "nightly.gates.{key}: expected a share from 0 to 1, found {share}"
+                ));
             }
         }
         if !(0.0..1.0).contains(&self.duplicate_distance) {
@@ -119,7 +121,10 @@ mod tests {
         ];
         for (key, change) in changes {
             let message = check(change).expect_err(key);
-            assert!(message.starts_with(&format!("nightly.gates.{key}: expected")), "{message}");
+            assert!(
+                message.starts_with(&format!("nightly.gates.{key}: expected")),
+                "{message}"
+            );
         }
         let json = serde_json::from_str::<GateConf>("{\"volume_ccm\": [1, 2]}");
         assert!(json.is_err(), "an unknown key");

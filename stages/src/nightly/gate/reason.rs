@@ -69,7 +69,9 @@ impl Reason {
     /// Returns a sentence for people.
     pub fn explain(self) -> &'static str {
         match self {
-            Self::Empty => "The label is thinner than a voxel of the cube: nothing of it is left to learn from.",
+            Self::Empty => {
+                "The label is thinner than a voxel of the cube: nothing of it is left to learn from."
+            }
             Self::VolumeImplausible => "No lumbar vertebra is as small or as large as this mask.",
             Self::InPieces => "A good part of the mask does not hang together with the rest of it.",
             Self::Cavities => "The mask has holes inside, as a segmentation by thresholds leaves them.",

@@ -139,22 +139,30 @@ fn neighbours_at_no_plausible_distance_or_of_other_size_are_both_turned_away() {
 #[test]
 fn worn_down_masks_are_unlike_the_known_ones_and_sound_ones_are_not() {
     const TEACHERS: usize = 40;
-    let rows = PERSONS[..TEACHERS].iter().enumerate().flat_map(|(person, masks)| {
-        accepted("known", &format!("p{person}"), masks)
-    });
+    let rows = PERSONS[..TEACHERS]
+        .iter()
+        .enumerate()
+        .flat_map(|(person, masks)| accepted("known", &format!("p{person}"), masks));
     let rows: Vec<_> = rows.collect();
     let known = Known::of(&rows);
     let conf = GateConf::default();
     for seed in TEACHERS as u64..COUNT {
         let masks = &PERSONS[seed as usize];
         let sound = asking("new", "new", masks.clone());
-        assert_eq!(gate(&[sound], &known, &conf), [vec![Vec::new(); 2]], "seed {seed}");
+        assert_eq!(
+            gate(&[sound], &known, &conf),
+            [vec![Vec::new(); 2]],
+            "seed {seed}"
+        );
 
         let worn = [Level::L2, Level::L3].map(|level| (level, eroded(&phantom(level, seed), 2.0)));
         let worn = of_masks(&worn);
         for (level, mask) in &worn {
             let away = known.usual(*level).expect("forty masks").deviations(mask);
-            println!("seed {seed} {level}: {:.1} cm³, {away:.1} deviations", mask.volume_mm3 / 1e3);
+            println!(
+                "seed {seed} {level}: {:.1} cm³, {away:.1} deviations",
+                mask.volume_mm3 / 1e3
+            );
         }
         let worn = asking("new", "new", worn);
         let unlike = |conf: &GateConf| {
@@ -186,7 +194,9 @@ fn crowd(persons: std::ops::Range<usize>, share: f64) -> Vec<GatedCase> {
 fn where_little_is_known_the_sound_masks_of_the_night_itself_say_what_is_usual() {
     let unlike = |cases: &[GatedCase], known: &Known| {
         let reasons = gate(cases, known, &GateConf::default()).concat();
-        let unlike = reasons.iter().filter(|reasons| reasons.contains(&Reason::UnlikeKnown));
+        let unlike = reasons
+            .iter()
+            .filter(|reasons| reasons.contains(&Reason::UnlikeKnown));
         unlike.count()
     };
     let known = |persons: usize| {
@@ -197,7 +207,11 @@ fn where_little_is_known_the_sound_masks_of_the_night_itself_say_what_is_usual()
     // a fifth less is four of the least deviations; twenty masks say what is usual
     let night = |sound: std::ops::Range<usize>| [crowd(sound, 1.0), crowd(100..101, 0.8)].concat();
     assert_eq!(unlike(&night(0..18), &Known::default()), 0, "nineteen");
-    assert_eq!(unlike(&night(0..19), &Known::default()), 5, "twenty, and one person is unlike them");
+    assert_eq!(
+        unlike(&night(0..19), &Known::default()),
+        5,
+        "twenty, and one person is unlike them"
+    );
     let mut faulty = night(0..19);
     for (_, mask) in &mut faulty[0].vertebrae {
         mask.touches_cube = true;

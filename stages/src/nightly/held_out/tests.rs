@@ -9,7 +9,9 @@ use crate::store::Stores;
 use crate::train::cache;
 
 fn registry(stores: &Arc<Stores>) -> Registry {
-    let root = stores.place(&ObjectUrl::new("memory:///registry")).expect("a place");
+    let root = stores
+        .place(&ObjectUrl::new("memory:///registry"))
+        .expect("a place");
     Registry::new(&root, "lsd_ebm")
 }
 
@@ -38,7 +40,11 @@ fn whole_persons_are_chosen_once_there_are_enough() {
     let all = HeldOut::choose(1, &lineage(4), &conf(4, 100)).expect("enough");
     assert_eq!((all.persons().len(), all.masks.len()), (4, 8));
     let few = HeldOut::choose(1, &lineage(9), &conf(2, 7)).expect("enough");
-    assert_eq!((few.persons().len(), few.masks.len()), (3, 6), "the fourth does not fit");
+    assert_eq!(
+        (few.persons().len(), few.masks.len()),
+        (3, 6),
+        "the fourth does not fit"
+    );
     let least = HeldOut::choose(1, &lineage(9), &conf(5, 1)).expect("enough");
     assert_eq!(least.persons().len(), 5, "as many as must be");
     let mut rows = lineage(4);
@@ -65,7 +71,11 @@ async fn a_set_is_frozen_once_and_read_back() {
     let frozen = set.clone().freeze(&registry).await.expect("frozen");
     assert_eq!(frozen, set);
     let other = HeldOut::choose(1, &lineage(9), &conf(2, 100)).expect("enough");
-    assert_eq!(other.freeze(&registry).await.expect("there"), set, "the first one counts");
+    assert_eq!(
+        other.freeze(&registry).await.expect("there"),
+        set,
+        "the first one counts"
+    );
     let current = HeldOut::current(&registry).await.expect("read").expect("a set");
     assert_eq!((current.sha256(), current), (set.sha256(), set));
 }
@@ -90,11 +100,30 @@ async fn its_masks_are_degraded_alike_every_time_and_a_lost_one_is_told() {
     assert_eq!(named.len(), 4);
     assert_eq!(named[1], ("c00", "person of c00", Level::L3));
     assert_eq!(subjects[1].reference.mask, phantom(Level::L3, 0));
-    assert!(subjects.iter().all(|subject| subject.scores[0].is_some_and(|dsc| dsc < 1.0)));
+    assert!(
+        subjects
+            .iter()
+            .all(|subject| subject.scores[0].is_some_and(|dsc| dsc < 1.0))
+    );
     let again = set.subjects(&registry, &crop, 1 << 30).await.expect("subjects");
-    assert!(subjects.iter().zip(&again).all(|(one, other)| one.input == other.input));
+    assert!(
+        subjects
+            .iter()
+            .zip(&again)
+            .all(|(one, other)| one.input == other.input)
+    );
 
-    registry.place("patches/c01.nii.gz").delete().await.expect("deleted");
-    let lost = set.subjects(&registry, &crop, 1 << 30).await.expect_err("a mask is lost");
-    assert!(matches!(&lost, NightError::HeldOut { case_id, .. } if case_id == "c01"), "{lost}");
+    registry
+        .place("patches/c01.nii.gz")
+        .delete()
+        .await
+        .expect("deleted");
+    let lost = set
+        .subjects(&registry, &crop, 1 << 30)
+        .await
+        .expect_err("a mask is lost");
+    assert!(
+        matches!(&lost, NightError::HeldOut { case_id, .. } if case_id == "c01"),
+        "{lost}"
+    );
 }

@@ -206,10 +206,19 @@ mod tests {
         let twin = |person: &str, case: &[(Level, &[u8])]| shapes.has_twin(person, case, most);
 
         assert!(twin("x", &[(Level::L2, &near), (Level::L3, &lower)]));
-        assert!(!twin("a", &[(Level::L2, &upper), (Level::L3, &lower)]), "the same person");
-        assert!(!twin("x", &[(Level::L2, &upper), (Level::L3, &upper)]), "one of two levels");
+        assert!(
+            !twin("a", &[(Level::L2, &upper), (Level::L3, &lower)]),
+            "the same person"
+        );
+        assert!(
+            !twin("x", &[(Level::L2, &upper), (Level::L3, &upper)]),
+            "one of two levels"
+        );
         assert!(twin("x", &[(Level::L4, &upper)]), "the only level");
-        assert!(!twin("x", &[(Level::L4, &near)]), "the only level, and not so near");
+        assert!(
+            !twin("x", &[(Level::L4, &near)]),
+            "the only level, and not so near"
+        );
         assert!(twin("x", &[(Level::L2, &upper)]), "the only one of the case");
         assert!(!twin("x", &[(Level::L5, &upper)]), "no level of both");
     }

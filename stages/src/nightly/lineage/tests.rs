@@ -73,7 +73,9 @@ fn rows_come_back_as_they_were_written() {
     assert_eq!(read(write(&rows()).expect("written")).expect("read"), rows());
     assert!(read(write(&[]).expect("written")).expect("read").is_empty());
     // more than one batch of the reader
-    let many: Vec<LineageRow> = (0..3000).map(|case| full(&format!("c{case}"), Level::L3)).collect();
+    let many: Vec<LineageRow> = (0..3000)
+        .map(|case| full(&format!("c{case}"), Level::L3))
+        .collect();
     assert_eq!(read(write(&many).expect("written")).expect("read"), many);
 }
 
@@ -81,7 +83,11 @@ fn rows_come_back_as_they_were_written() {
 fn columns_of_another_version_are_empty_or_passed_over() {
     let batch = LineageRow::batch(&rows()).expect("a batch");
     let more: ArrayRef = Arc::new(Int32Array::from(vec![1, 2, 3]));
-    let earlier = changed(&batch, &["shape", "centre_y_mm", "patches"], Some(("tomorrow", more)));
+    let earlier = changed(
+        &batch,
+        &["shape", "centre_y_mm", "patches"],
+        Some(("tomorrow", more)),
+    );
     let mut expected = rows();
     for row in &mut expected {
         (row.shape, row.centre_mm, row.patches) = (None, None, None);
@@ -94,7 +100,10 @@ fn a_newer_schema_another_table_and_no_table_are_told_apart() {
     let batch = LineageRow::batch(&rows()).expect("a batch");
     for version in ["2", "77", "next"] {
         let error = read(file(&batch, version)).expect_err("newer");
-        assert!(matches!(&error, LineageError::Newer(found) if found == version), "{error}");
+        assert!(
+            matches!(&error, LineageError::Newer(found) if found == version),
+            "{error}"
+        );
         assert!(error.to_string().contains("newer spinestream"), "{error}");
     }
     let cases = encode::<CaseRow>(&[]).expect("encoded");
@@ -107,5 +116,8 @@ fn a_newer_schema_another_table_and_no_table_are_told_apart() {
     let other = changed(&batch, &["volume_mm3"], Some(("volume_mm3", number)));
     let error = read(file(&other, SCHEMA_VERSION)).expect_err("whole numbers");
     assert!(matches!(error, LineageError::Column("volume_mm3")), "{error}");
-    assert!(matches!(read(Bytes::from_static(b"no table")), Err(LineageError::Parquet(_))));
+    assert!(matches!(
+        read(Bytes::from_static(b"no table")),
+        Err(LineageError::Parquet(_))
+    ));
 }

@@ -9,7 +9,8 @@ use crate::nightly::known::distance;
 fn blocks(side: usize, blocks: &[(u8, [usize; 3], [usize; 3])]) -> Array3<u8> {
     let mut mask = Array3::zeros((side, side, side));
     for (value, [i, j, k], [end_i, end_j, end_k]) in blocks {
-        mask.slice_mut(s![*i..*end_i, *j..*end_j, *k..*end_k]).fill(*value);
+        mask.slice_mut(s![*i..*end_i, *j..*end_j, *k..*end_k])
+            .fill(*value);
     }
     mask
 }
@@ -23,7 +24,11 @@ fn a_cube_with_a_hole_has_the_hole_as_its_cavity() {
     assert_eq!(found.extent_mm, [10.0; 3]);
     assert_eq!(found.volume_mm3, voxels);
     assert_eq!(found.largest_piece, 1.0);
-    assert!((found.cavities - 24.0 / voxels).abs() < 1e-12, "{}", found.cavities);
+    assert!(
+        (found.cavities - 24.0 / voxels).abs() < 1e-12,
+        "{}",
+        found.cavities
+    );
     assert_eq!(found.centre_mm, [1.0, 2.0, 3.0]);
     assert!(!found.is_empty());
 
@@ -52,7 +57,11 @@ fn what_is_open_at_the_border_of_the_cube_is_no_cavity() {
 fn the_largest_of_two_pieces_has_its_share() {
     let (large, small) = ((1, [2, 2, 2], [12, 8, 7]), (1, [20, 20, 20], [25, 25, 24]));
     let found = measured(&blocks(32, &[large, small]), [0.0; 3]);
-    assert!((found.largest_piece - 0.75).abs() < 1e-12, "{}", found.largest_piece);
+    assert!(
+        (found.largest_piece - 0.75).abs() < 1e-12,
+        "{}",
+        found.largest_piece
+    );
     assert_eq!(found.extent_mm, [23.0, 23.0, 22.0]);
     let corner_to_corner = (1, [12, 8, 7], [17, 13, 11]);
     let found = measured(&blocks(32, &[large, corner_to_corner]), [0.0; 3]);
@@ -104,9 +113,12 @@ fn axes_of_a_shape_are_right_anterior_superior() {
     let value = (255.0_f64 / 2.0 / 8.0).round() as u8;
     for (index, found) in shape.iter().enumerate() {
         let [right, anterior, superior] = [index / 64, index / 8 % 8, index % 8];
-        let is_filled =
-            (1..7).contains(&right) && (3..5).contains(&anterior) && (3..5).contains(&superior);
-        assert_eq!(*found, if is_filled { value } else { 0 }, "{right} {anterior} {superior}");
+        let is_filled = (1..7).contains(&right) && (3..5).contains(&anterior) && (3..5).contains(&superior);
+        assert_eq!(
+            *found,
+            if is_filled { value } else { 0 },
+            "{right} {anterior} {superior}"
+        );
     }
 }
 

@@ -76,7 +76,11 @@ fn by_reason(found: &Found) -> Markup {
         ],
     );
     for (reason, number) in reasons {
-        table.row([code(reason), count(*number), words(explain(reason).unwrap_or("–"))]);
+        table.row([
+            code(reason),
+            count(*number),
+            words(explain(reason).unwrap_or("–")),
+        ]);
     }
     table.finish()
 }
@@ -105,7 +109,9 @@ fn rejects(found: &Found, rejects: &[Reject]) -> Markup {
     let every = found.masks_rejected + found.failed;
     let more = if rejects.len() < every {
         let shown = rejects.len();
-        paragraph(&format!("{shown} of {every} are listed; the night's lineage table holds all."))
+        paragraph(&format!(
+            "{shown} of {every} are listed; the night's lineage table holds all."
+        ))
     } else {
         all([])
     };

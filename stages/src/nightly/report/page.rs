@@ -202,9 +202,9 @@ impl Table {
 /// Returns a table of names and what they are.
 pub(super) fn facts(caption: &str, facts: impl IntoIterator<Item = (&'static str, Markup)>) -> Markup {
     let caption = escape(caption);
-    let rows = facts.into_iter().map(|(name, Markup(value))| {
-        format!("<tr><th scope=\"row\">{name}</th><td>{value}</td></tr>\n")
-    });
+    let rows = facts
+        .into_iter()
+        .map(|(name, Markup(value))| format!("<tr><th scope=\"row\">{name}</th><td>{value}</td></tr>\n"));
     let rows: String = rows.collect();
     Markup(format!(
         "<table class=\"facts\">\n<caption>{caption}</caption>\n<tbody>\n{rows}</tbody>\n</table>\n"

@@ -35,7 +35,9 @@ pub(super) fn strip(judgement: &Judgement) -> Option<Markup> {
         .interval
         .filter(|bounds| bounds.iter().all(|bound| bound.is_finite()));
     let mean = Some(judgement.difference).filter(|mean| mean.is_finite());
-    let marked = std::iter::once(0.0).chain(mean).chain(interval.into_iter().flatten());
+    let marked = std::iter::once(0.0)
+        .chain(mean)
+        .chain(interval.into_iter().flatten());
     let ticks = Ticks::over(differences.iter().copied().chain(marked), 8.0);
     let place = |value: f64| LEFT + ticks.share(value) * (RIGHT - LEFT);
 

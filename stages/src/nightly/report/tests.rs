@@ -39,7 +39,10 @@ fn assert_stands_alone(html: &str) {
 
 fn check(element: &BytesStart<'_>, html: &str) {
     let name = element.name();
-    assert!(!matches!(name.as_ref(), b"script" | b"iframe" | b"object" | b"link" | b"img" | b"form"));
+    assert!(!matches!(
+        name.as_ref(),
+        b"script" | b"iframe" | b"object" | b"link" | b"img" | b"form"
+    ));
     for attribute in element.attributes() {
         let attribute = attribute.expect("quoted, and none twice");
         assert!(!attribute.key.as_ref().starts_with(b"on"));
@@ -85,7 +88,9 @@ fn rows(html: &str, id: &str) -> Vec<Vec<String>> {
                 b"section" => within = false,
                 b"td" | b"th" if in_cell => {
                     in_cell = false;
-                    rows.last_mut().expect("within a row").push(std::mem::take(&mut cell));
+                    rows.last_mut()
+                        .expect("within a row")
+                        .push(std::mem::take(&mut cell));
                 }
                 _ => {}
             },
@@ -239,7 +244,9 @@ fn the_judgement_stands_in_its_tables() {
             ],
         ],
     );
-    assert!(page.contains("Of 6 masks the challenger is better on 4 than the champion, worse on 1, equal on 1."));
+    assert!(
+        page.contains("Of 6 masks the challenger is better on 4 than the champion, worse on 1, equal on 1.")
+    );
     // of a distance less is better
     assert_rows(
         &page,
@@ -259,7 +266,9 @@ fn without_a_champion_the_input_is_what_is_judged_against() {
     report.champion = None;
     report.judgement.as_mut().expect("judged").against = "input".to_owned();
     let page = html(&report);
-    assert!(page.contains("none yet</dd>\n<dd>mean DSC 0.9012 of the degraded input, judged against instead"));
+    assert!(
+        page.contains("none yet</dd>\n<dd>mean DSC 0.9012 of the degraded input, judged against instead")
+    );
     let heading = ["level", "masks", "input", "challenger", "ΔDSC", "challenger is"];
     assert_rows(&page, "levels", &[&heading]);
 }
@@ -292,7 +301,13 @@ fn what_was_found_stands_in_its_tables() {
         .collect();
     assert_eq!(
         reasons,
-        ["touches_border", "in_pieces", "level_order", "unreadable", "of_the_future"],
+        [
+            "touches_border",
+            "in_pieces",
+            "level_order",
+            "unreadable",
+            "of_the_future"
+        ],
         "the most frequent first, equals by name"
     );
     assert!(page.contains("2 of 22 are listed;"));
@@ -427,7 +442,11 @@ fn whatever_a_text_holds_it_stays_in_its_element() {
         first.quantity = hostile.to_owned();
         first.unit = hostile.to_owned();
     }
-    if let Some(first) = report.training.as_mut().and_then(|training| training.phases.first_mut()) {
+    if let Some(first) = report
+        .training
+        .as_mut()
+        .and_then(|training| training.phases.first_mut())
+    {
         first.phase = hostile.to_owned();
     }
     let judgement = report.judgement.as_mut().expect("judged");
@@ -458,7 +477,10 @@ fn all_reasons_of_the_gates_are_explained() {
         "unlike_known",
         "near_duplicate",
     ] {
-        assert!(explain(code).is_some_and(|meaning| meaning.ends_with('.')), "{code}");
+        assert!(
+            explain(code).is_some_and(|meaning| meaning.ends_with('.')),
+            "{code}"
+        );
     }
     assert_eq!(explain("of_the_future"), None);
 }

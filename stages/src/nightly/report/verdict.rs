@@ -11,7 +11,9 @@ pub fn sentence(report: &NightReport) -> String {
     };
     match (report.verdict, &report.champion) {
         (Verdict::Promoted, Some(champion)) => {
-            format!("The {challenger} was promoted: from now on it is the champion, in the place of {champion}.")
+            format!(
+                "The {challenger} was promoted: from now on it is the champion, in the place of {champion}."
+            )
         }
         (Verdict::Promoted, None) => format!("The {challenger} was promoted: it is the first champion."),
         (Verdict::Kept, _) if report.challenger.is_none() => {
@@ -43,7 +45,11 @@ pub(super) fn opening(report: &NightReport) -> Markup {
     );
     all([
         enclosed("<header>\n<p class=\"kicker\">", words(&kicker), "</p>\n"),
-        enclosed("<h1>", all([verdict, words(" "), words(&sentence(report))]), "</h1>\n"),
+        enclosed(
+            "<h1>",
+            all([verdict, words(" "), words(&sentence(report))]),
+            "</h1>\n",
+        ),
         why(&report.why),
         enclosed("<dl class=\"tiles\">\n", tiles(report), "</dl>\n</header>\n"),
     ])
@@ -54,7 +60,11 @@ fn why(sentences: &[String]) -> Markup {
         .iter()
         .map(|sentence| enclosed("<li>", words(sentence), "</li>\n"));
     match sentences {
-        [] => enclosed("<p class=\"why\">", words("No reason was written down."), "</p>\n"),
+        [] => enclosed(
+            "<p class=\"why\">",
+            words("No reason was written down."),
+            "</p>\n",
+        ),
         _ => enclosed("<ul class=\"why\">\n", all(items), "</ul>\n"),
     }
 }
@@ -77,7 +87,10 @@ fn tiles(report: &NightReport) -> Markup {
         .dsc
         .map(|mean| all([words("mean DSC "), number(Some(mean), 4)]));
     let champion_dsc = match judgement.against.as_str() {
-        INPUT => all([champion_dsc, words(" of the degraded input, judged against instead")]),
+        INPUT => all([
+            champion_dsc,
+            words(" of the degraded input, judged against instead"),
+        ]),
         _ => champion_dsc,
     };
     let difference = words(&signed(judgement.difference, judgement.interval, 4));

@@ -44,7 +44,10 @@ fn body(report: &NightReport) -> Markup {
         .collect();
     let told = match drifted.as_slice() {
         [] => "The new masks do not differ clearly from those known before.".to_owned(),
-        some => format!("The new masks differ from those known before in: {}.", some.join("; ")),
+        some => format!(
+            "The new masks differ from those known before in: {}.",
+            some.join("; ")
+        ),
     };
     let watched = match report.verdict {
         Verdict::Promoted | Verdict::Kept => "Drift is watched; it had no part in the verdict.",
