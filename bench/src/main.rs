@@ -91,6 +91,8 @@ enum Suite {
 }
 
 fn main() -> Result<()> {
+    // as spinestream itself does
+    stages::allocator::set_up();
     match Arguments::parse().verb {
         Verb::Make(Place { suite, folder, seed }) => match suite {
             Suite::Decode => decode::make(&folder, seed),

@@ -1,5 +1,6 @@
 //! The operators of the flow, one verb a file, listed in flow order. Tokio and stores; no order, no tensor.
 
+pub mod allocator;
 pub mod compare;
 pub mod count;
 pub mod cpu;

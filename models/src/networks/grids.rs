@@ -34,8 +34,18 @@ pub fn to_tensor(masks: &[&Array3<u8>], device: Device) -> Result<Tensor, ModelE
         let shape = [1, x as i64, y as i64, z as i64];
         tensors.push(Tensor::f_from_data_size(bytes, &shape, Kind::Uint8)?);
     }
-    let bytes = Tensor::f_stack(&tensors, 0)?.f_to_device(device)?;
+    let bytes = on_device(&Tensor::f_stack(&tensors, 0)?, device)?;
     Ok(bytes.f_gt(0.0)?.f_to_kind(Kind::Float)?)
+}
+
+/// Returns bytes on a device. A GPU takes them from pinned memory, while it is still at work on what came before.
+fn on_device(bytes: &Tensor, device: Device) -> Result<Tensor, ModelError> {
+    let Device::Cuda(_) = device else {
+        return Ok(bytes.f_to_device(device)?);
+    };
+    let pinned = bytes.f_pin_memory(device)?;
+    // libtorch keeps the pinned memory until the copy is done
+    Ok(pinned.f_internal_to_copy((Kind::Uint8, device), true)?)
 }
 
 /// Returns one mask B×1×x×y×z of bytes, its channel axis first, as an array.
