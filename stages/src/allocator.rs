@@ -1,8 +1,8 @@
 //! How this process takes memory from the system: the same for every program that reconstructs.
 
 /// Memory of so many bytes and more comes from the system each time, and goes back there whole. Of its own accord glibc
-/// keeps what is up to 32 MiB once it was freed: tensors of that size then lie scattered over its arenas, and a run at the paper's size grew
-/// from 1.3 to 2.3 GB within a minute, where less than 1 suffices.
+/// keeps what is up to 32 MiB once it was freed: tensors of that size then lie scattered over its arenas, and a run at the
+/// paper's size grew from 1.3 to 2.3 GB within a minute, where less than 1 suffices.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const OF_THE_SYSTEM: libc::c_int = 4 << 20;
 

@@ -45,8 +45,8 @@ pub enum NightError {
     Lineage(#[from] LineageError),
     /// A file of a night, or a list of held-out masks, is not what it should be.
     #[error(
-        "registry.url: expected what a night wrote in {name}, found something else: {error}; a night whose plan cannot be read is ended \
-         by `spinestream nightly --abandon`"
+        "registry.url: expected what a night wrote in {name}, found something else: {error}; a night whose plan cannot be \
+         read is ended by `spinestream nightly --abandon`"
     )]
     Damaged {
         /// Its name below the method's part of the registry.
