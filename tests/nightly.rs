@@ -7,15 +7,17 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
+use models::description::LatentStatistics;
 use models::phantom::{PhantomConf, Spine};
+use models::weights::Tensors;
 use ndarray::Array3;
 use object_store::ObjectStore;
 use schemas::{LabelMap, ObjectUrl};
-use serde_json::Value;
+use serde_json::{Value, json};
 use spinestream::conf::Conf;
 use spinestream::{Exit, RunEnd, night};
 use stages::decode::nifti::write_label_map;
-use stages::registry::{Alias, Registry, VersionName};
+use stages::registry::{Alias, Draft, Registry, VersionName, WEIGHTS};
 use stages::store::{Place, Stores};
 use url::Url;
 
@@ -92,8 +94,42 @@ impl Site {
         Conf::read(None, std::iter::empty(), &settings).expect("conf")
     }
 
+    /// Makes weights champion by hand that restore nothing: whatever a short training comes to is better, and whether a
+    /// night promotes does not hang on how good a tiny network is.
+    async fn crown(&self) {
+        let description = self.conf().train.recipe.description(LatentStatistics::default());
+        let fresh = models::train::fresh(&description, 0).expect("fresh weights");
+        // no logit is above 0: every mask comes out empty
+        let nothing: Tensors = fresh
+            .into_iter()
+            .map(|(name, tensor)| (name, tensor.zeros_like()))
+            .collect();
+        let metadata = description.to_metadata().expect("metadata");
+        let weights = models::weights::write(&nothing, metadata).expect("weights");
+        let draft = Draft {
+            name: "v20260101-00000000".parse().expect("a name"),
+            files: vec![(WEIGHTS.to_owned(), weights.into())],
+            parent: None,
+            made_by: "by hand".to_owned(),
+            note: String::new(),
+        };
+        let registry = self.registry();
+        let record = registry.publish(draft).await.expect("published");
+        let pointed = registry
+            .point(Alias::Champion, &record.version, 0, "by hand", "")
+            .await;
+        pointed.expect("pointed");
+    }
+
     async fn night(&self) -> Result<Exit, RunEnd> {
         night::nightly(&self.conf(), &self.stores, false, std::future::pending()).await
+    }
+
+    /// Counts the champions that nights have made.
+    async fn promotions(&self) -> usize {
+        let history = self.registry().history(Alias::Champion).await;
+        let history = history.expect("history").into_iter();
+        history.filter(|entry| entry.by.starts_with("night ")).count()
     }
 
     async fn champion(&self) -> Option<String> {
@@ -112,8 +148,8 @@ impl Site {
     }
 }
 
-/// A tiny U-Net, a few steps, three persons held out by name.
-const SETTINGS: [&str; 16] = [
+/// A tiny U-Net, a few steps whose loss never drives it to empty masks, three persons held out by name.
+const SETTINGS: [&str; 20] = [
     "train.recipe.method=reconnet",
     "train.recipe.network.compact.channels=[4, 4, 8, 8]",
     "train.recipe.network.compact.window=[96, 112, 64]",
@@ -121,11 +157,15 @@ const SETTINGS: [&str; 16] = [
     "train.recipe.half=false",
     "train.recipe.reuse=1",
     "train.recipe.phantoms=0.0",
+    "train.recipe.loss.cross_entropy=0.0",
+    "train.recipe.loss.dice=1.0",
     "train.recipe.fit.steps=24",
     "train.recipe.fit.minutes=0",
     "train.recipe.fit.batch=1",
     "train.recipe.fit.ema=0.0",
     "train.recipe.fit.warm_up=2",
+    "nightly.start=scratch",
+    "nightly.margins.spec=0.9",
     "nightly.held_out=0.0",
     "nightly.held_out_persons=[\"person-1\", \"person-2\", \"person-3\"]",
     "nightly.least_held_out=3",
@@ -189,8 +229,7 @@ fn peeled(labels: &Array3<u16>) -> Array3<u16> {
 
 /// Good data, poisoned data and none, night after night, wherever the site lies.
 async fn three_nights(mut site: Site) {
-    // enough known masks of each level that eroded ones stand out
-    site.settings.push("nightly.gates.least_known=6".to_owned());
+    site.crown().await;
     site.add(1..10, as_it_is).await;
     assert_eq!(site.night().await.expect("a night"), Exit::Done);
     let first = site.report(1).await;
@@ -198,6 +237,11 @@ async fn three_nights(mut site: Site) {
     assert_eq!(first["verdict"], "promoted", "{:#}", first["judgement"]["rules"]);
     let champion = site.champion().await.expect("a champion");
     assert_eq!(first["challenger"], champion);
+    // from now on its weights are what trainings start from
+    site.settings.push("nightly.start=champion".to_owned());
+    // and enough masks of each level are known that eroded ones stand out: only now, or the first night would hold its
+    // own few against each other
+    site.settings.push("nightly.gates.least_known=6".to_owned());
 
     assert_eq!(site.night().await.expect("nothing new"), Exit::Done);
     assert!(
@@ -270,8 +314,11 @@ async fn the_same_nights_on_an_s3_server() {
 #[tokio::test(start_paused = true)]
 async fn a_night_that_dies_at_any_put_is_finished_by_the_next_start() {
     let mut site = Site::new();
+    // what is trained is trained in several lives
+    site.settings.push("train.recipe.fit.steps=6".to_owned());
+    site.crown().await;
     site.add(1..6, as_it_is).await;
-    // the same store, which from the n-th put of a start on takes nothing more
+    // the same store, which from the n-th put of a start on, signs of life included, takes nothing more
     let inner = site.place("").store;
     for lives in 0.. {
         assert!(lives < 200, "a night is some dozen puts");
@@ -292,8 +339,7 @@ async fn a_night_that_dies_at_any_put_is_finished_by_the_next_start() {
         }
     }
     let champion = site.champion().await.expect("a champion");
-    let history = site.registry().history(Alias::Champion).await.expect("history");
-    assert_eq!(history.len(), 1, "promoted once");
+    assert_eq!(site.promotions().await, 1, "promoted once");
     assert_eq!(site.report(1).await["verdict"], "promoted");
     assert!(
         site.json(2, "end.json").await.is_none(),
@@ -315,6 +361,7 @@ async fn a_night_that_dies_at_any_put_is_finished_by_the_next_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nights_at_once_promote_once() {
     let mut site = Site::new();
+    site.crown().await;
     site.add(1..6, as_it_is).await;
     let (one, other) = tokio::join!(site.night(), site.night());
     for ended in [&one, &other] {
@@ -325,19 +372,13 @@ async fn two_nights_at_once_promote_once() {
         );
     }
     assert!(one.is_ok() || other.is_ok());
-    assert_eq!(
-        site.registry()
-            .history(Alias::Champion)
-            .await
-            .expect("history")
-            .len(),
-        1
-    );
+    assert_eq!(site.promotions().await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_is_trained_once_more_from_its_own_manifest_to_equal_weights() {
     let mut site = Site::new();
+    site.crown().await;
     site.add(1..6, as_it_is).await;
     site.night().await.expect("a night");
     let champion = site.champion().await.expect("a champion");
@@ -364,6 +405,41 @@ async fn too_few_held_out_persons_judge_nothing_and_their_masks_wait() {
         "those of the first night too: {second:#}"
     );
     assert_eq!(second["held_out"]["persons"], 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_withdraws_neither_teaches_nor_judges_any_more() {
+    let mut site = Site::new();
+    // four judge, one more than must
+    let judges = r#"nightly.held_out_persons=["person-1", "person-2", "person-3", "person-4"]"#;
+    site.settings.push(judges.to_owned());
+    site.add(1..7, as_it_is).await;
+    assert_eq!(site.night().await.expect("a night"), Exit::Done);
+    let first = site.report(1).await;
+    assert_eq!(
+        (&first["held_out"]["number"], &first["held_out"]["persons"]),
+        (&json!(1), &json!(4))
+    );
+    assert_eq!(first["taught"]["persons"], 2, "{first:#}");
+
+    let withdrawn = r#"nightly.withdrawn=["person-4", "person-5"]"#;
+    site.settings.push(withdrawn.to_owned());
+    site.add(7..8, as_it_is).await;
+    assert_eq!(site.night().await.expect("a night"), Exit::Done);
+    let second = site.report(2).await;
+    assert_eq!(
+        (&second["held_out"]["number"], &second["held_out"]["persons"]),
+        (&json!(2), &json!(3)),
+        "another set without the one who left"
+    );
+    // whether the first night's are new or shown once more hangs on its promotion
+    assert_eq!(
+        second["taught"]["persons"], 2,
+        "the sixth and the seventh: {second:#}"
+    );
+    let plan = site.json(2, "plan.json").await.expect("a plan");
+    let masks = plan["held_out"]["masks"].as_array().expect("masks");
+    assert!(masks.iter().all(|mask| mask["person"] != "person-4"), "{masks:?}");
 }
 
 /// Starts a night as a timer does, with more settings.
@@ -436,6 +512,7 @@ fn a_night_without_registry_or_manifest_is_a_wrong_configuration() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_champion_changed_by_hand_while_a_night_goes_on_is_not_overwritten() {
     let mut site = Site::new();
+    site.crown().await;
     site.add(1..6, as_it_is).await;
     site.night().await.expect("a night");
     let first = site.champion().await.expect("a champion");
@@ -446,7 +523,8 @@ async fn a_champion_changed_by_hand_while_a_night_goes_on_is_not_overwritten() {
     let by_hand = Faulty::new(inner, move |deed, path| {
         let is_judged = path.as_ref().ends_with("nights/00000002/judgement.json");
         if deed == Deed::Put && is_judged {
-            let pointed = registry.point(Alias::Champion, &name, 1, "by hand", "");
+            // after the entry that crowned the first and that of the first night
+            let pointed = registry.point(Alias::Champion, &name, 2, "by hand", "");
             // a store in memory never waits
             pointed.now_or_never().expect("at once").expect("pointed");
         }
