@@ -64,7 +64,7 @@ pub struct Margins {
     pub dsc: f64,
     /// How much of its mean DSC any level may lose.
     pub level_dsc: f64,
-    /// How much of the mean specificity may be lost.
+    /// How much of the mean specificity may be lost; not asked for where there is no champion.
     pub spec: f64,
 }
 

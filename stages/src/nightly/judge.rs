@@ -138,13 +138,16 @@ pub fn judge(
         .map(|(index, name)| line(name, &both(&pairs, index)))
         .collect();
     let spec = &metrics[metric("spec")];
-    let rules = vec![
+    let mut rules = vec![
         not_worse(interval, margins.dsc, of_dsc.len()),
         better(difference, of_dsc.len()),
         no_level_loses(&levels, margins.level_dsc),
-        as_specific(spec, margins.spec),
-        no_more_failures([failures(false), failures(true)]),
     ];
+    // degraded masks stay within the bone, so that whatever fills in what they miss claims more beside it
+    if champion.is_some() {
+        rules.push(as_specific(spec, margins.spec));
+    }
+    rules.push(no_more_failures([failures(false), failures(true)]));
     Judgement {
         against: champion.map_or(INPUT, |(version, _)| version).to_owned(),
         rules,
@@ -354,6 +357,22 @@ mod tests {
         assert!(judgement.promotes(), "{:?}", judgement.rules);
         let nothing = verdict(&subjects, None, &moved("as it is", 0, &subjects));
         assert!(!nothing.promotes());
+    }
+
+    #[test]
+    fn specificity_is_asked_for_against_a_champion_alone() {
+        let subjects = subjects(&[("a", 5), ("b", 4)]);
+        let mut new = moved("new", 2, &subjects);
+        for row in &mut new.rows {
+            row.recon = row.recon.map(|mut scores| {
+                scores[metric("spec")] = Some(0.5);
+                scores
+            });
+        }
+        let first = verdict(&subjects, None, &new);
+        assert!(first.promotes(), "{:?}", first.rules);
+        let later = verdict(&subjects, Some(&moved("old", 1, &subjects)), &new);
+        assert_eq!(failed(&later), ["the mean specificity is no worse"]);
     }
 
     #[test]
