@@ -10,7 +10,7 @@ use stages::nightly::NightError;
 use stages::nightly::lineage;
 use stages::nightly::plan::{END, End, Nights, PLAN, Plan};
 use stages::nightly::report::{NightReport, Verdict};
-use stages::registry::{CONFIG, now};
+use stages::registry::{CONFIG, Registry, now};
 use stages::starts::State;
 use stages::store::Stores;
 

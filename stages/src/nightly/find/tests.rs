@@ -199,7 +199,7 @@ fn what_may_pass_is_tried_again_and_told_again_only_if_it_has_changed() {
 
 #[tokio::test]
 async fn a_reference_teaches_in_the_place_of_its_mask() {
-    let mut site = Site::new();
+    let site = Site::new();
     site.put("thin.nii.gz", b"never read".to_vec()).await;
     site.put("ct.nii.gz", packed(&spine(5))).await;
     let rows = "case_id,mask,labels,reference,reference_labels,person\n\
