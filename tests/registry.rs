@@ -169,7 +169,7 @@ async fn of_three_who_point_an_alias_at_once_one_wins() {
                 .await
                 .expect("alias")
                 .expect("one");
-            assert_eq!(won, [winner.clone()]);
+            assert_eq!(won, std::slice::from_ref(&winner));
             assert_eq!(lost, [winner.clone(), winner.clone()]);
             assert_eq!(winner.number, after + 1);
         }

@@ -101,6 +101,8 @@ impl GateConf {
 mod tests {
     use super::*;
 
+    type Change = fn(&mut GateConf);
+
     #[test]
     fn the_default_is_sound_and_what_is_not_names_its_key() {
         let check = |change: fn(&mut GateConf)| {
@@ -109,7 +111,7 @@ mod tests {
             conf.check()
         };
         assert_eq!(check(|_| {}), Ok(()));
-        let changes: [(&str, fn(&mut GateConf)); 8] = [
+        let changes: [(&str, Change); 8] = [
             ("volume_cm3", |conf| conf.volume_cm3 = [50.0, 50.0]),
             ("level_spacing_mm", |conf| conf.level_spacing_mm[1] = f64::NAN),
             ("largest_piece_least", |conf| conf.largest_piece_least = 95.0),

@@ -72,10 +72,13 @@ fn a_level_that_is_missing_is_none_that_is_wrong() {
     assert_eq!(alone(asking("a", "p", gap)), vec![Vec::new(); 4]);
 }
 
+/// What is done to a mask.
+type Change = fn(&mut Measured);
+
 #[test]
 fn each_fault_of_one_mask_is_named_and_is_that_masks_alone() {
     assert_eq!(alone(usual(|_, _| {})), vec![Vec::new(); 5]);
-    let faults: [(&[Reason], fn(&mut Measured)); 7] = [
+    let faults: [(&[Reason], Change); 7] = [
         (&[Reason::Empty], |mask| mask.extent_mm = [0.0; 3]),
         (&[Reason::InPieces], |mask| mask.largest_piece = 0.9),
         (&[Reason::Cavities], |mask| mask.cavities = 0.05),
