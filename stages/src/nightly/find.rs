@@ -1,35 +1,35 @@
 //! Looks for masks that are new since the last night, cuts them, measures them, and says which may teach.
 
+mod rows;
+mod source;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _};
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use schemas::payload::Named;
-use schemas::rows::{LineageRow, Split, Verdict};
+use schemas::rows::{LineageRow, Verdict};
 use schemas::{Cropped, Decoded, Fault, FaultKind, Level, Listed, Outcome};
-use sha2::Sha256;
 use tokio::sync::Semaphore;
 
 use super::NightError;
 use super::conf::NightlyConf;
-use super::drift::{Drift, Seen, drifts, samples};
-use super::gate::{GatedCase, gate};
+use super::drift::{Drift, drifts, samples};
 use super::intensity::{Intensity, fetch_image, intensities};
-use super::known::Known;
 use super::measure::{Measured, Teaching, measure, measure_scan};
 use super::report::{Found, Reject};
-use super::split::{known_splits, split_known};
-use crate::compare::key::hex;
+use super::split::known_splits;
 use crate::crop::CropConf;
 use crate::gather::Cut;
 use crate::objects::stamps;
 use crate::registry::Registry;
 use crate::stage::{Stage as _, blocking};
-use crate::store::{StoreError, Stores};
+use crate::store::Stores;
 use crate::train::cache;
+
+use rows::{rows_of, watched};
+use source::{salt, source};
 
 /// Rejects that a report lists one by one; the lineage has all.
 const LISTED_MOST: usize = 200;
@@ -384,134 +384,6 @@ impl State {
 fn may_pass(kind: FaultKind) -> bool {
     use FaultKind::{Bug, Exhausted, Timeout, Unavailable};
     matches!(kind, Unavailable | Exhausted | Timeout | Bug)
-}
-
-/// Returns the rows of the new cases, gated, beside those of all others. `sides` are those of known persons.
-fn rows_of(
-    new: Vec<NewCase>,
-    earlier: Vec<LineageRow>,
-    sides: &BTreeMap<String, Split>,
-    conf: &NightlyConf,
-    night: u32,
-) -> (Vec<LineageRow>, Vec<LineageRow>) {
-    let known = Known::of(&earlier);
-    let gated: Vec<GatedCase> = new
-        .iter()
-        .filter_map(|case| {
-            let cut = case.outcome.as_ref().ok()?;
-            Some(GatedCase {
-                case_id: case.case_id.clone(),
-                person: case.person.clone().unwrap_or_default(),
-                vertebrae: cut.masks.clone(),
-            })
-        })
-        .collect();
-    let mut reasons = gate(&gated, &known, &conf.gates).into_iter();
-    let mut rows = Vec::new();
-    for case in new {
-        let side = case.person.as_deref().map(|person| side(person, sides, conf));
-        let named = |verdict| LineageRow {
-            person: case.person.clone(),
-            split: side,
-            source: case.source.clone(),
-            stamp: case.stamp.clone(),
-            ..LineageRow::new(case.case_id.as_str(), verdict, night)
-        };
-        let cut = match &case.outcome {
-            Ok(cut) => cut,
-            Err(fault) => {
-                rows.push(LineageRow {
-                    reasons: vec![fault.reason.to_owned()],
-                    kind: Some(fault.kind),
-                    ..named(Verdict::Failed)
-                });
-                continue;
-            }
-        };
-        let of_case = reasons.next().unwrap_or_default();
-        for ((level, measured), reasons) in cut.masks.iter().zip(of_case) {
-            let verdict = if reasons.is_empty() {
-                Verdict::Accepted
-            } else {
-                Verdict::Rejected
-            };
-            let mut row = LineageRow {
-                level: Some(*level),
-                reasons: reasons.iter().map(|reason| reason.as_str().to_owned()).collect(),
-                patches: (!measured.is_empty()).then(|| cut.patches.clone()),
-                spacing_mm: cut.scan.spacing_mm,
-                thickness_mm: cut.scan.thickness_mm,
-                ..named(verdict)
-            };
-            measured.put(&mut row);
-            if let Some(intensity) = cut.intensities.get(level) {
-                intensity.put(&mut row);
-            }
-            rows.push(row);
-        }
-    }
-    (rows, earlier)
-}
-
-/// Returns a person's side: a person stays where an earlier night has put him.
-fn side(person: &str, known: &BTreeMap<String, Split>, conf: &NightlyConf) -> Split {
-    let is_named = conf.held_out_persons.iter().any(|held_out| held_out == person);
-    let share = if is_named { 1.0 } else { conf.held_out };
-    split_known(person, known, &conf.split_key, share)
-}
-
-/// Returns the numbers of accepted masks that are watched.
-fn watched(rows: &[LineageRow]) -> Vec<Seen<'static>> {
-    let accepted = rows.iter().filter(|row| row.verdict == Verdict::Accepted);
-    let seen = accepted.filter_map(|row| {
-        Some(Seen {
-            level: row.level?.as_str(),
-            volume_mm3: row.volume_mm3,
-            extent_mm: axes(row.extent_mm),
-            spacing_mm: axes(row.spacing_mm),
-            thickness_mm: row.thickness_mm,
-            intensity_mean: row.intensity_mean,
-            intensity_sd: row.intensity_sd,
-        })
-    });
-    seen.collect()
-}
-
-fn axes(mm: Option<[f64; 3]>) -> [Option<f64>; 3] {
-    mm.map_or([None; 3], |mm| mm.map(Some))
-}
-
-/// Returns the keyed hash of where a mask lies and how its labels are read.
-fn source(mask: &Named, salt: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(salt).expect("HMAC takes keys of any length");
-    mac.update(mask.scheme.to_string().as_bytes());
-    mac.update(b"\n");
-    mac.update(mask.url.expose().as_bytes());
-    hex(&mac.finalize().into_bytes()[..16])
-}
-
-/// Bytes of the registry's salt.
-const SALT_BYTES: u64 = 32;
-
-/// Returns what sources are hashed under: random, made by the first night, so that no record number can be looked up in
-/// a table of hashes.
-async fn salt(registry: &Registry) -> Result<Bytes, StoreError> {
-    let place = registry.place("salt");
-    let mut salt = [0_u8; SALT_BYTES as usize];
-    loop {
-        match place.read(SALT_BYTES).await {
-            Ok(salt) => return Ok(salt),
-            Err(StoreError::Store(object_store::Error::NotFound { .. })) => {}
-            Err(error) => return Err(error),
-        }
-        use rand::TryRng as _;
-        rand::rngs::SysRng.try_fill_bytes(&mut salt).map_err(|_| {
-            StoreError::Setup("expected random bytes from the operating system, got none".to_owned())
-        })?;
-        if place.create(Bytes::copy_from_slice(&salt)).await? {
-            return Ok(Bytes::copy_from_slice(&salt));
-        }
-    }
 }
 
 #[cfg(test)]

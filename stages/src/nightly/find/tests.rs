@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use models::phantom::{PhantomConf, Spine};
+use schemas::rows::Split;
 use schemas::{LabelMap, ObjectUrl};
 use url::Url;
 
