@@ -3,6 +3,8 @@
 pub mod dicom;
 pub mod faulty;
 pub mod s3;
+#[cfg(feature = "torch")]
+pub mod site;
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
