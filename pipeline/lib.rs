@@ -7,6 +7,7 @@ pub mod claim;
 pub mod conf;
 pub mod flow;
 pub mod gauges;
+pub mod lease;
 pub mod metrics;
 #[cfg(feature = "torch")]
 pub mod night;

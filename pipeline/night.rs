@@ -5,7 +5,6 @@
 
 mod again;
 mod learn;
-mod lease;
 mod set_out;
 mod trial;
 
@@ -32,12 +31,12 @@ use stages::tables::SOFTWARE_VERSION;
 use stages::train::{Finished, LAST, METRICS};
 
 use crate::conf::Conf;
+use crate::lease::Lease;
 use crate::run::{SMALL_OBJECT, say};
 use crate::{Exit, RunEnd};
 
 pub use again::{abandon, again};
 use learn::{train, training};
-use lease::Lease;
 use set_out::{SetOut, lineage_of, set_out};
 use trial::judgement;
 
@@ -59,7 +58,7 @@ pub async fn nightly(
     let stop: Stop = stop.boxed().shared();
     let registry = registry(conf, stores)?;
     let lease = tokio::select! {
-        lease = Lease::take(&registry, waits) => lease?,
+        lease = Lease::take(&registry, "nightly", waits) => lease?,
         () = stop.clone() => return Err(RunEnd::Stopped),
     };
     let ended = night(conf, stores, &registry, stop).await;

@@ -15,10 +15,10 @@ use stages::starts::State;
 use stages::store::Stores;
 
 use super::learn::train;
-use super::lease::Lease;
 use super::{MANIFEST, Stop, end, has_promoted, registry, told};
 use crate::champion;
 use crate::conf::Conf;
+use crate::lease::Lease;
 use crate::run::{place, say};
 use crate::{Exit, RunEnd};
 
@@ -79,7 +79,7 @@ pub async fn again(
 /// Another process is at work on it; the registry cannot be used.
 pub async fn abandon(conf: &Conf, stores: &Arc<Stores>) -> Result<Exit, RunEnd> {
     let registry = registry(conf, stores)?;
-    let lease = Lease::take(&registry, false).await?;
+    let lease = Lease::take(&registry, "nightly --abandon", false).await?;
     let ended = end_unfinished(&registry).await;
     lease.end(State::Ended).await;
     ended?;

@@ -10,23 +10,19 @@ use std::time::SystemTime;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use models::reconstructor::LEARNED;
-use serde_json::{Map, json};
 use stages::registry::{
     Alias, AliasEntry, Collected, Keep, Pointed, ROLLBACK, Registry, RegistryError, VersionName, former,
 };
-use stages::starts::{Start, StartError, State};
-use stages::store::{StoreError, Stores};
-use stages::tables::SOFTWARE_VERSION;
+use stages::starts::State;
+use stages::store::Stores;
 
 #[cfg(feature = "torch")]
 use super::place_of;
 use crate::champion::{ended, registry};
 use crate::conf::Conf;
+use crate::lease::Lease;
 use crate::run::say;
 use crate::{Exit, RunEnd};
-
-/// Folder of the records of those who are at work on a method's part of the registry, nights first of all.
-const STARTS: &str = "starts";
 
 /// What makes the entry of a promotion.
 const PROMOTION: &str = "models promote";
@@ -215,29 +211,14 @@ async fn gc(registry: &Registry, keep: Keep, dry_run: bool) -> Result<(), RunEnd
 
 /// Deletes as a start like any other of the method's: no night begins meanwhile, and none is at work.
 async fn gc_alone(registry: &Registry, keep: Keep) -> Result<Collected, RunEnd> {
-    let starts = registry.place(STARTS);
-    let store_error = |error: StoreError| refused(error.into());
-    let mut record = Map::new();
-    record.insert("verb".to_owned(), "models gc".into());
-    record.insert("software_version".to_owned(), SOFTWARE_VERSION.into());
-    let start = Start::take(&starts, 1, &record).await.map_err(store_error)?;
-    let first = record.clone();
-    let beat = start.beat(Box::new(move || first.clone()));
-    let collected = match start.alone(&starts).await {
-        Ok(()) => registry.gc(keep, SystemTime::now(), false).await.map_err(refused),
-        Err(StartError::Busy(busy)) => Err(busy.into()),
-        Err(StartError::Store(error)) => Err(store_error(error)),
-    };
+    let lease = Lease::take(registry, "models gc", false).await?;
+    let collected = registry.gc(keep, SystemTime::now(), false).await;
     let state = match &collected {
         Ok(_) => State::Ended,
         Err(_) => State::Broken,
     };
-    if let Ok(collected) = &collected {
-        record.insert("deleted".to_owned(), json!(collected));
-    }
-    beat.end().await;
-    start.keep(state, &record).await.map_err(store_error)?;
-    collected
+    lease.end(state).await;
+    collected.map_err(refused)
 }
 
 fn mib(bytes: u64) -> f64 {

@@ -55,6 +55,10 @@ impl Site {
 
     async fn look(&self, earlier: Vec<LineageRow>, night: u32) -> Looked {
         let rows = format!("case_id,mask,labels,person\n{}\n", self.rows.join("\n"));
+        self.look_at(&rows, earlier, night).await
+    }
+
+    async fn look_at(&self, rows: &str, earlier: Vec<LineageRow>, night: u32) -> Looked {
         let context = Context {
             base: Url::parse("memory:///ct/").expect("url"),
             labels: BTreeMap::new(),
@@ -205,22 +209,7 @@ async fn a_reference_teaches_in_the_place_of_its_mask() {
     site.put("ct.nii.gz", packed(&spine(5))).await;
     let rows = "case_id,mask,labels,reference,reference_labels,person\n\
         pair,thin.nii.gz,spider,ct.nii.gz,verse,p\n";
-    let context = Context {
-        base: Url::parse("memory:///ct/").expect("url"),
-        labels: BTreeMap::new(),
-        seed: 0,
-    };
-    let manifest = Manifest::of_bytes("m.csv", rows.as_bytes(), context);
-    let cases = manifest.read().expect("manifest").map(Result::unwrap).collect();
-    let registry = site.registry();
-    let finder = Finder {
-        stores: &site.stores,
-        registry: &registry,
-        crop: &CropConf::default(),
-        max_bytes: 1 << 30,
-        conf: &site.conf,
-    };
-    let looked = finder.look(cases, Vec::new(), 1).await.expect("looked");
+    let looked = site.look_at(rows, Vec::new(), 1).await;
     assert!(looked.found.masks_accepted >= 5, "{:?}", looked.rejects);
 }
 
