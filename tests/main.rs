@@ -29,7 +29,9 @@ mod real_data;
 mod registry;
 mod resume;
 mod s3;
+mod schema;
 #[cfg(feature = "torch")]
 mod train;
 mod validation;
+mod views;
 mod watched;

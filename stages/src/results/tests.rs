@@ -45,6 +45,7 @@ fn case_row(case_id: &str, attempt: u32, vertebrae: u32) -> CaseRow {
         duration_ms: 4.5,
         stage_ms: [Some(1.0), None, Some(3.5), None, None, None, None],
         worker: "w0001".to_owned(),
+        finished_at: Some(1_764_000_000_123),
     }
 }
 
@@ -171,6 +172,7 @@ async fn rows_read_back_are_those_of_each_cases_highest_attempt() {
     let case = &results.cases[0];
     assert_eq!(case.stage_ms[2], Some(3.5));
     assert_eq!((case.bytes_read, case.duration_ms), (Some(7), Some(4.5)));
+    assert_eq!(case.finished_at, Some(1_764_000_000_123));
     assert_eq!(results.versions, BTreeSet::from(["1".to_owned()]));
     assert!(results.unknown.is_empty() && results.missing.is_empty());
     assert_eq!((results.parts, results.unpublished), (2, 0));
