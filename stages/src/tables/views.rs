@@ -32,12 +32,13 @@ impl Output {
         let unreachable = |what: &str| Unreachable(what.to_owned());
         let url = Url::parse(url.expose()).map_err(|_| unreachable("no URL"))?;
         let key = Path::from_url_path(url.path()).map_err(|_| unreachable("a name that is no text"))?;
+        let key = key.to_string();
         let name = match url.scheme() {
-            "file" if key.as_ref().is_empty() => String::new(),
+            "file" if key.is_empty() => String::new(),
             "file" => format!("/{key}"),
             scheme @ ("s3" | "s3a" | "gs" | "az" | "azure" | "abfs" | "abfss") => {
                 let bucket = format!("{scheme}://{}", url.authority());
-                if key.as_ref().is_empty() {
+                if key.is_empty() {
                     bucket
                 } else {
                     format!("{bucket}/{key}")
