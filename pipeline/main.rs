@@ -64,6 +64,8 @@ enum Verb {
     Verify(verbs::verify::Arguments),
     /// Merges the small parts of a run's tables into large ones.
     Compact(verbs::compact::Arguments),
+    /// Writes what came of a run as one HTML page: outcomes, metrics, pictures, times, model, provenance.
+    Report(verbs::report::Arguments),
     /// Writes a cohort manifest by walking a folder or bucket of masks, or of DICOM objects.
     Manifest(verbs::manifest::Arguments),
     /// Shows what the decoder sees in a file, or the fault it would become.
@@ -120,6 +122,7 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
             Verb::Plan(arguments) => verbs::plan::plan(arguments, &conf, &stores).await,
             Verb::Verify(arguments) => verbs::verify::verify(arguments, &conf, &stores).await,
             Verb::Compact(arguments) => verbs::compact::compact(arguments, &conf, &stores).await,
+            Verb::Report(arguments) => verbs::report::report(arguments, &conf, &stores).await,
             Verb::Manifest(arguments) => verbs::manifest::manifest(arguments, &conf, &stores).await,
             Verb::Inspect(arguments) => verbs::inspect::inspect(arguments, &conf, &stores).await,
             Verb::Phantom(arguments) => verbs::phantom::phantom(arguments, &stores).await,

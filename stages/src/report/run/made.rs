@@ -9,7 +9,7 @@ use super::LISTED_MOST;
 use super::facts::{Facts, number, text};
 use super::opening::seconds;
 use crate::report::page::{
-    Column, Markup, Section, Table, all, code, count, facts as table_of, folded, paragraph, words,
+    Column, Markup, Section, Table, all, code, count, facts as table_of, folded, named, paragraph, words,
 };
 use crate::report::svg::escape;
 use crate::results::Record;
@@ -139,7 +139,7 @@ pub(super) fn provenance(facts: &Facts<'_>, made: &str) -> Section {
             ("run", code(&results.run)),
             ("first case ended", words(&instant(finished().min()))),
             ("last case ended", words(&instant(finished().max()))),
-            ("SHA-256 of the manifest", sha256.map_or_else(|| words("not told"), code)),
+            ("SHA-256 of the manifest", named(sha256, "not told")),
             ("software of the rows", words(or_none(&software.join(", ")))),
             ("schema of the tables", words(or_none(&versions.join(", ")))),
             ("parts of the tables", count(results.parts)),

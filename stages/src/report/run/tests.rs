@@ -8,7 +8,7 @@ use ndarray::{Array3, s};
 use rand::RngExt as _;
 use serde_json::json;
 
-use super::testing::{record, results, sample, vertebra};
+use super::testing::{failed, record, results, sample, vertebra};
 use super::*;
 use crate::report::page::testing::{assert_rows, assert_stands_alone, rows};
 use crate::results::{CaseSeen, VertebraSeen};
@@ -317,8 +317,8 @@ fn five_thousand_vertebrae_make_a_page_of_less_than_a_mebibyte() {
     }
     let mut run = results(all);
     for number in 0..500 {
-        let case = testing::failed(&format!("gone-{number:03}"), "Missing", "object_not_found");
-        run.cases.push(case);
+        let name = format!("gone-{number:03}");
+        run.cases.push(failed(&name, "Missing", "object_not_found"));
     }
     let page = page_of(&run, &[]);
     assert_stands_alone(&page);
