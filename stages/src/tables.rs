@@ -26,6 +26,7 @@ use crate::store::StoreError;
 use crate::write::WriteConf;
 
 pub use compact::{Compacted, compact};
+pub(crate) use parts::PART_MOST;
 use parts::exists;
 pub use parts::{Listing, RunTables};
 pub use published::{Last, Published, fingerprint};
