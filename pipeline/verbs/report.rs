@@ -7,18 +7,20 @@ use anyhow::Result;
 use clap::Args;
 use futures::StreamExt as _;
 use stages::blocking;
-use stages::report::run::{Chosen, Masks, Panel, REPORT_OF_RUN, RunReport, choose, html};
+use stages::masks::MaskSource;
+use stages::report::run::{Chosen, Panel, REPORT_OF_RUN, RunReport, choose, html};
 use stages::results::Results;
 use stages::store::{Place, Stores};
 use stages::tables::{RunTables, TablesError};
 
 use super::{place_of, tables_of};
 use crate::conf::Conf;
-use crate::masks::{MaskSource, VertebraMasks};
+use crate::masks::mask_source;
 use crate::run::say;
 use crate::{Exit, RunEnd};
 
-/// Vertebrae whose masks are fetched and drawn at once: each holds three masks of 2 MiB, and its scan while it is cut.
+/// Vertebrae whose masks are fetched and drawn at once: each holds three masks of 2 MiB, and its scan while it is
+/// cut.
 const AT_ONCE: usize = 2;
 
 /// Arguments of the verb.
@@ -42,18 +44,15 @@ pub async fn report(arguments: &Arguments, conf: &Conf, stores: &Arc<Stores>) ->
     let tables = tables_of(stores, conf, arguments.run.as_deref()).await?;
     let (place, name) = goal(arguments, conf, stores, &tables)?;
     let results = Arc::new(Results::read(&tables).await.map_err(RunEnd::from)?);
-    if results.parts == 0 && results.records.is_empty() && results.unpublished == 0 && results.damaged.is_empty() {
+    if results.is_nothing() {
         let message = format!(
-            "expected a run {} below this output, found neither rows nor records of it",
+            "RUN: expected a run {} below this output, found neither rows nor records of it",
             tables.run()
         );
         return Err(RunEnd::Unusable(message).into());
     }
     let chosen = choose(&results, arguments.pictures as usize);
-    // without a manifest of its own the configuration says nothing of this run
-    let own = (!conf.run.manifest.is_empty()).then(|| conf.clone());
-    let source = MaskSource::new(tables, own, Arc::clone(stores));
-    let panels = draw(chosen, &source).await;
+    let panels = draw(chosen, &mask_source(&tables, conf, stores)).await;
     let page = blocking(move || {
         html(&RunReport {
             results: &results,
@@ -90,17 +89,7 @@ fn goal(
 /// Returns the chosen vertebrae as pictures, in their order.
 async fn draw(chosen: Vec<Chosen>, source: &MaskSource) -> Vec<Panel> {
     let drawn = futures::stream::iter(chosen).map(|chosen| async move {
-        let VertebraMasks {
-            input,
-            recon,
-            reference,
-            ..
-        } = source.masks(&chosen.case, &chosen.vertebra).await;
-        let masks = Masks {
-            input,
-            recon,
-            reference,
-        };
+        let masks = source.masks(&chosen.case, &chosen.vertebra).await;
         blocking(move || Panel::draw(chosen, &masks)).await
     });
     drawn.buffered(AT_ONCE).collect().await

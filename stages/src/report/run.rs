@@ -32,7 +32,7 @@ use super::page::page;
 use crate::results::Results;
 
 pub use choose::{Chosen, Why, choose};
-pub use pictures::{Masks, Panel};
+pub use pictures::Panel;
 
 use facts::Facts;
 

@@ -1,32 +1,19 @@
 //! Vertebrae as pictures: slices and surface of input, reconstruction and reference, errors shaded.
 
-use ndarray::Array3;
-
 use super::choose::{Chosen, Why};
 use super::facts::Facts;
 use super::numbers::DSC;
+use crate::masks::VertebraMasks;
 use crate::report::page::{Markup, Section, all, figure, heading, paragraph};
-use crate::report::picture::{Column, panel};
 
 /// The name space of SVG, which a picture within HTML does without.
 const NAME_SPACE: &str = " xmlns=\"http://www.w3.org/2000/svg\"";
-
-/// The masks of a vertebra on its patch's grid; each with the reason where there is none, in words for people.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Masks {
-    /// What the model was given.
-    pub input: Result<Array3<u8>, String>,
-    /// What it made of it.
-    pub recon: Result<Array3<u8>, String>,
-    /// What both are held against.
-    pub reference: Result<Array3<u8>, String>,
-}
 
 /// A vertebra as it is shown.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Panel {
     chosen: Chosen,
-    /// The picture; `None` where there is no mask at all.
+    /// The picture; `None` where there is neither input nor reconstruction.
     svg: Option<String>,
     /// What is missing, and why.
     notes: Vec<String>,
@@ -34,34 +21,26 @@ pub struct Panel {
 
 impl Panel {
     /// Draws a vertebra: some hundred milliseconds of work.
-    pub fn draw(chosen: Chosen, masks: &Masks) -> Self {
-        let vertebra = &chosen.vertebra;
-        let name = format!("{} {}", vertebra.case_id, vertebra.level);
-        let sides = [
-            ("input", &masks.input, vertebra.input[DSC]),
-            ("reconstruction", &masks.recon, vertebra.recon[DSC]),
-        ];
-        let columns = sides.into_iter().filter_map(|(side, mask, dsc)| {
-            let title = match dsc {
-                Some(dsc) => format!("{side}, DSC {dsc:.3}"),
-                None => side.to_owned(),
-            };
-            let mask = mask.as_ref().ok()?.view();
-            Some(Column { title, mask })
-        });
-        let columns: Vec<Column<'_>> = columns.collect();
-        let reference = masks.reference.as_ref().ok().map(|mask| mask.view());
-        let svg = (!columns.is_empty()).then(|| panel(&name, &columns, reference).replace(NAME_SPACE, ""));
+    pub fn draw(chosen: Chosen, masks: &VertebraMasks) -> Self {
+        let name = format!("{} {}", chosen.vertebra.case_id, chosen.vertebra.level);
+        let svg = masks.panel(&name).map(|svg| svg.replace(NAME_SPACE, ""));
         let missing = [
-            ("input", masks.input.as_ref().err()),
-            ("reconstruction", masks.recon.as_ref().err()),
-            ("reference", masks.reference.as_ref().err()),
+            ("input", &masks.input),
+            ("reconstruction", &masks.recon),
+            ("reference", &masks.reference),
         ];
         let notes = missing
             .into_iter()
-            .filter_map(|(mask, why)| Some(format!("No {mask} is shown: {}.", why?)))
+            .filter_map(|(name, mask)| {
+                let why = mask.as_ref().err()?;
+                Some(format!("No {name} is shown: {why}."))
+            })
             .collect();
-        Self { svg, notes, chosen }
+        Self {
+            chosen,
+            svg: svg.ok(),
+            notes,
+        }
     }
 
     /// Says which vertebra it is and how it came out.
@@ -128,9 +107,7 @@ fn body(facts: &Facts<'_>, panels: &[Panel]) -> Markup {
 mod tests {
     use std::sync::Arc;
 
-    use ndarray::s;
-
-    use super::super::testing::{sample, vertebra};
+    use super::super::testing::{block, masks, sample, vertebra};
     use super::*;
 
     fn chosen() -> Chosen {
@@ -145,25 +122,14 @@ mod tests {
         }
     }
 
-    fn block() -> Result<Array3<u8>, String> {
-        let mut mask = Array3::zeros((16, 16, 16));
-        mask.slice_mut(s![4..10, 4..10, 4..10]).fill(1);
-        Ok(mask)
-    }
-
     #[test]
     fn a_vertebra_is_drawn_as_far_as_there_are_masks() {
-        let whole = Masks {
-            input: block(),
-            recon: block(),
-            reference: block(),
-        };
+        let whole = masks();
         let panel = Panel::draw(chosen(), &whole);
         let svg = panel.svg.as_deref().expect("masks");
         assert!(svg.starts_with("<svg viewBox") && !svg.contains("http"));
         // three columns of three slices and a surface
         assert_eq!(svg.matches("<image ").count(), 12);
-        assert!(svg.contains("one column each: input, DSC 0.800, reconstruction, DSC 0.900, reference."));
         assert!(panel.notes.is_empty());
         assert_eq!(
             panel.caption(),
@@ -171,17 +137,18 @@ mod tests {
         );
 
         let gone = || Err("its file was not kept".to_owned());
-        let half = Masks {
+        let half = VertebraMasks {
             input: gone(),
+            recon: block(),
             reference: gone(),
-            ..whole.clone()
+            ..whole
         };
         let panel = Panel::draw(chosen(), &half);
         assert_eq!(panel.svg.expect("one mask").matches("<image ").count(), 4);
         let notes = ["input", "reference"].map(|mask| format!("No {mask} is shown: its file was not kept."));
         assert_eq!(panel.notes, notes);
 
-        let none = Masks {
+        let none = VertebraMasks {
             recon: gone(),
             ..half
         };

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ndarray::{Array3, s};
+use schemas::Affine;
 use serde_json::{Value, json};
 
 use super::numbers::DSC;
+use crate::masks::{Shown, VertebraMasks};
 use crate::results::{CaseSeen, Record, Results, VertebraSeen};
 
 /// A vertebra that was done, of a person of the case's name, with these DSC.
@@ -135,4 +138,21 @@ pub(super) fn sample() -> Results {
     });
     results.records = vec![record("w0001.json", told)];
     results
+}
+
+/// A mask with a block of voxels.
+pub(super) fn block() -> Shown {
+    let mut mask = Array3::zeros((24, 24, 24));
+    mask.slice_mut(s![8..16, 8..16, 8..16]).fill(1);
+    Ok(Arc::new(mask))
+}
+
+/// Equal masks.
+pub(super) fn masks() -> VertebraMasks {
+    VertebraMasks {
+        affine: Affine::axis_aligned([1.0; 3], [0.0; 3]),
+        input: block(),
+        recon: block(),
+        reference: block(),
+    }
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use models::seed::generator;
-use ndarray::{Array3, s};
 use rand::RngExt as _;
 use serde_json::json;
 
-use super::testing::{failed, record, results, sample, vertebra};
+use super::testing::{failed, masks, record, results, sample, vertebra};
 use super::*;
+use crate::masks::VertebraMasks;
 use crate::report::page::testing::{assert_rows, assert_stands_alone, rows};
 use crate::results::{CaseSeen, VertebraSeen};
 
@@ -20,16 +20,6 @@ fn page_of(results: &Results, panels: &[Panel]) -> String {
         panels,
         made,
     })
-}
-
-fn masks() -> Masks {
-    let mut mask = Array3::zeros((24, 24, 24));
-    mask.slice_mut(s![8..16, 8..16, 8..16]).fill(1);
-    Masks {
-        input: Ok(mask.clone()),
-        recon: Ok(mask.clone()),
-        reference: Ok(mask),
-    }
 }
 
 fn panels(results: &Results, count: usize) -> Vec<Panel> {
@@ -73,7 +63,7 @@ fn a_run_without_references_shows_what_there_is() {
         made.latent = Some(vec![1.0, 0.5]);
         made
     }));
-    let half = Masks {
+    let half = VertebraMasks {
         reference: Err("the case has none".to_owned()),
         ..masks()
     };
