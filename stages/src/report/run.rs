@@ -47,7 +47,7 @@ const LISTED_MOST: usize = 200;
 pub struct RunReport<'a> {
     /// Its tables and records.
     pub results: &'a Results,
-    /// The vertebrae shown, see [`choose`].
+    /// The vertebrae shown, see [`choose()`].
     pub panels: &'a [Panel],
     /// When the page is made.
     pub made: SystemTime,

@@ -103,13 +103,14 @@ fn body(facts: &Facts<'_>) -> Markup {
     ])
 }
 
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [Column; 8] = [
     Column::Number("vertebrae"),
     Column::Number("input"),
     Column::Number("reconstruction"),
     Column::Number("difference"),
     Column::Number("better"),
     Column::Number("worse"),
+    Column::Number("equal"),
     Column::Text("on the whole"),
 ];
 
@@ -130,6 +131,7 @@ fn add(table: &mut Table, name: &str, metric: Metric, decimals: usize, change: &
         words(&signed(mean, interval, decimals)),
         count(change.better),
         count(change.worse),
+        count(change.equal),
         better(gain, decimals),
     ]);
 }

@@ -20,7 +20,7 @@ pub struct Panel {
 }
 
 impl Panel {
-    /// Draws a vertebra: some hundred milliseconds of work.
+    /// Draws a vertebra: work for a thread that may block.
     pub fn draw(chosen: Chosen, masks: &VertebraMasks) -> Self {
         let name = format!("{} {}", chosen.vertebra.case_id, chosen.vertebra.level);
         let svg = masks.panel(&name).map(|svg| svg.replace(NAME_SPACE, ""));
@@ -127,7 +127,7 @@ mod tests {
         let whole = masks();
         let panel = Panel::draw(chosen(), &whole);
         let svg = panel.svg.as_deref().expect("masks");
-        assert!(svg.starts_with("<svg viewBox") && !svg.contains("http"));
+        assert!(svg.starts_with("<svg viewBox") && !svg.contains("xmlns"));
         // three columns of three slices and a surface
         assert_eq!(svg.matches("<image ").count(), 12);
         assert!(panel.notes.is_empty());

@@ -146,10 +146,10 @@ fn metrics_and_changes_stand_in_their_tables() {
     let dsc = of("DSC");
     assert_eq!(dsc[..4], ["DSC", "9", "0.667", "0.822"].map(str::to_owned));
     assert!(dsc[4].starts_with("+0.156 [+0."), "{dsc:?}");
-    assert_eq!(dsc[5..], ["7", "1", "✓ better"].map(str::to_owned));
+    assert_eq!(dsc[5..], ["7", "1", "1", "✓ better"].map(str::to_owned));
     let level = of("L1");
     assert_eq!(level[..4], ["L1", "5", "0.600", "0.870"].map(str::to_owned));
-    assert_eq!(level[5..], ["5", "0", "✓ better"].map(str::to_owned));
+    assert_eq!(level[5..], ["5", "0", "0", "✓ better"].map(str::to_owned));
 }
 
 #[test]
