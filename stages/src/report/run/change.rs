@@ -47,7 +47,7 @@ impl Change {
         let persons: BTreeSet<&str> = measured.iter().map(|(person, _, _)| *person).collect();
         let by_person = persons.len() >= PERSONS_TO_RESAMPLE;
         let mut groups: BTreeMap<(&str, usize), Vec<f64>> = BTreeMap::new();
-        let (mut sums, mut better, mut worse) = ([0.0; 2], 0, 0);
+        let (mut sums, mut better, mut worse) = ([0.0_f64; 2], 0, 0);
         for (index, (person, before, after)) in measured.iter().enumerate() {
             let group = if by_person { (*person, 0) } else { ("", index) };
             groups.entry(group).or_default().push(after - before);
