@@ -66,6 +66,8 @@ enum Verb {
     Compact(verbs::compact::Arguments),
     /// Prints what loads the tables, and ready views over them, into DuckDB, DataFusion or Polars.
     Views(verbs::views::Arguments),
+    /// Writes what came of a run as one HTML page: outcomes, metrics, pictures, times, model, provenance.
+    Report(verbs::report::Arguments),
     /// Writes a cohort manifest by walking a folder or bucket of masks, or of DICOM objects.
     Manifest(verbs::manifest::Arguments),
     /// Shows what the decoder sees in a file, or the fault it would become.
@@ -123,6 +125,7 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
             Verb::Verify(arguments) => verbs::verify::verify(arguments, &conf, &stores).await,
             Verb::Compact(arguments) => verbs::compact::compact(arguments, &conf, &stores).await,
             Verb::Views(arguments) => verbs::views::views(arguments, &conf),
+            Verb::Report(arguments) => verbs::report::report(arguments, &conf, &stores).await,
             Verb::Manifest(arguments) => verbs::manifest::manifest(arguments, &conf, &stores).await,
             Verb::Inspect(arguments) => verbs::inspect::inspect(arguments, &conf, &stores).await,
             Verb::Phantom(arguments) => verbs::phantom::phantom(arguments, &stores).await,

@@ -11,6 +11,7 @@ pub mod models;
 pub mod nightly;
 pub mod phantom;
 pub mod plan;
+pub mod report;
 pub mod run;
 #[cfg(feature = "torch")]
 pub mod train;

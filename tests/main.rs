@@ -27,6 +27,7 @@ mod published;
 mod python;
 mod real_data;
 mod registry;
+mod report;
 mod resume;
 mod s3;
 mod schema;
