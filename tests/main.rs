@@ -27,9 +27,11 @@ mod published;
 mod python;
 mod real_data;
 mod registry;
+mod report_page;
 mod resume;
 mod s3;
 #[cfg(feature = "torch")]
 mod train;
 mod validation;
+mod viewer;
 mod watched;

@@ -89,6 +89,14 @@ impl Browser {
         self.on(selector, "value", &json!({ "text": keys }));
     }
 
+    /// Presses a key, whatever has the focus.
+    pub fn press(&self, key: &str) {
+        let strokes = ["keyDown", "keyUp"].map(|kind| json!({ "type": kind, "value": key }));
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": strokes });
+        let pressed = self.0.send("/actions", &json!({ "actions": [keyboard] }));
+        pressed.unwrap_or_else(|error| panic!("{key}: {error:#}"));
+    }
+
     fn on(&self, selector: &str, deed: &str, body: &Value) {
         let wanted = json!({ "using": "css selector", "value": selector });
         let done = self.0.send("/element", &wanted).and_then(|element| {
