@@ -1,12 +1,12 @@
 //! The viewer's page as somebody sees it in a browser: the table, the pictures, the metrics, and what is missing.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 use spinestream::Exit;
+use spinestream::masks::mask_source;
 use spinestream::viewer::assets::NIIVUE;
-use spinestream::viewer::{Viewer, serve};
+use spinestream::viewer::{Door, Viewer, router, serve};
 use stages::tables::RunTables;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -35,7 +35,8 @@ impl Served {
     async fn of(cohort: &Cohort, out: &str, settings: &[&str]) -> Self {
         let conf = cohort.conf(out, settings).await;
         let tables = RunTables::new(cohort.place(out), "test");
-        let viewer = Viewer::new(tables, Some(conf), Arc::clone(&cohort.stores));
+        let masks = mask_source(&tables, &conf, &cohort.stores);
+        let viewer = Viewer::open(tables, masks).await.expect("a run");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let url = format!("http://{}/", listener.local_addr().expect("an address"));
         let (stop, stopped) = oneshot::channel();
@@ -45,7 +46,7 @@ impl Served {
         Self {
             url,
             stop,
-            server: tokio::spawn(serve(listener, viewer, stopped)),
+            server: tokio::spawn(serve(listener, router(viewer, Door::ThisMachine), stopped)),
         }
     }
 
