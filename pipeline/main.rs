@@ -64,6 +64,8 @@ enum Verb {
     Verify(verbs::verify::Arguments),
     /// Merges the small parts of a run's tables into large ones.
     Compact(verbs::compact::Arguments),
+    /// Shows a run on a web page of this machine: a table to sort and filter, and every vertebra in 3D.
+    View(verbs::view::Arguments),
     /// Writes a cohort manifest by walking a folder or bucket of masks, or of DICOM objects.
     Manifest(verbs::manifest::Arguments),
     /// Shows what the decoder sees in a file, or the fault it would become.
@@ -120,6 +122,10 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
             Verb::Plan(arguments) => verbs::plan::plan(arguments, &conf, &stores).await,
             Verb::Verify(arguments) => verbs::verify::verify(arguments, &conf, &stores).await,
             Verb::Compact(arguments) => verbs::compact::compact(arguments, &conf, &stores).await,
+            Verb::View(arguments) => {
+                let stop = stop_signal("the page is closed, the run stays as it is");
+                verbs::view::view(arguments, &conf, &stores, stop).await
+            }
             Verb::Manifest(arguments) => verbs::manifest::manifest(arguments, &conf, &stores).await,
             Verb::Inspect(arguments) => verbs::inspect::inspect(arguments, &conf, &stores).await,
             Verb::Phantom(arguments) => verbs::phantom::phantom(arguments, &stores).await,

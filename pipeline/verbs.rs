@@ -15,6 +15,7 @@ pub mod run;
 #[cfg(feature = "torch")]
 pub mod train;
 pub mod verify;
+pub mod view;
 
 use std::sync::Arc;
 

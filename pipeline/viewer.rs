@@ -59,7 +59,7 @@ impl Viewer {
 
 /// Returns all that the page and its scripts ask for, behind `door`.
 pub fn router(viewer: Viewer, door: Door) -> Router {
-    let router = Router::new().merge(page::routes()).merge(routes::routes());
+    let router = routes::routes().merge(page::routes::<Arc<Viewer>>());
     door.in_front_of(router).with_state(Arc::new(viewer))
 }
 
