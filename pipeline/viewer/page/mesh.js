@@ -73,23 +73,20 @@ const FULL_MM = 3;
 /** Steps at which errors are looked for, in mm along the normal. */
 const STEPS = [0.5, 1.5, 2.5];
 
+/** Rounds in which each vertex takes on the mean of its neighbours: voxels are steps, and the surface is smooth. */
+const ROUNDS = 4;
+
 /**
  * Returns the colours of a reconstruction's surface: where the reconstruction goes out beyond the reference (label 2 beneath
  * the surface), and where it stays within it (label 3 above).
  */
 export function painted(surface, errors, { added, missed, neutral }) {
-  const { points, normals } = surface;
-  const vertices = points.length / 3;
+  const vertices = surface.points.length / 3;
   const colours = plain(vertices, neutral);
+  const depths = smoothed(depthsOf(surface, errors), surface.corners);
   for (let vertex = 0; vertex < vertices; vertex++) {
-    const at = 3 * vertex;
-    const label = (step) =>
-      errors.at(points[at] + step * normals[at], points[at + 1] + step * normals[at + 1], points[at + 2] + step * normals[at + 2]);
-    let [out, within] = [0, 0];
-    while (out < STEPS.length && label(-STEPS[out]) === 2) out++;
-    while (within < STEPS.length && label(STEPS[within]) === 3) within++;
-    const [colour, depth] = out >= within ? [added, out] : [missed, within];
-    const share = Math.min(1, depth / FULL_MM);
+    const colour = depths[vertex] > 0 ? added : missed;
+    const share = Math.min(1, Math.abs(depths[vertex]) / FULL_MM);
     for (let part = 0; part < 3; part++) {
       const mixed = neutral[part] + share * (colour[part] - neutral[part]);
       colours[4 * vertex + part] = mixed;
@@ -97,6 +94,39 @@ export function painted(surface, errors, { added, missed, neutral }) {
     }
   }
   return colours;
+}
+
+/** Returns by how many mm the surface lies outside the reference, or inside it where less than 0. */
+function depthsOf({ points, normals }, errors) {
+  const depths = new Float32Array(points.length / 3);
+  for (let vertex = 0; vertex < depths.length; vertex++) {
+    const at = 3 * vertex;
+    const label = (step) =>
+      errors.at(points[at] + step * normals[at], points[at + 1] + step * normals[at + 1], points[at + 2] + step * normals[at + 2]);
+    let [out, within] = [0, 0];
+    while (out < STEPS.length && label(-STEPS[out]) === 2) out++;
+    while (within < STEPS.length && label(STEPS[within]) === 3) within++;
+    depths[vertex] = out - within;
+  }
+  return depths;
+}
+
+function smoothed(values, corners) {
+  for (let round = 0; round < ROUNDS; round++) {
+    const sums = Float32Array.from(values);
+    const counts = new Uint16Array(values.length).fill(1);
+    for (let at = 0; at < corners.length; at += 3) {
+      const [a, b, c] = [corners[at], corners[at + 1], corners[at + 2]];
+      sums[a] += values[b] + values[c];
+      sums[b] += values[c] + values[a];
+      sums[c] += values[a] + values[b];
+      counts[a] += 2;
+      counts[b] += 2;
+      counts[c] += 2;
+    }
+    values = sums.map((sum, vertex) => sum / counts[vertex]);
+  }
+  return values;
 }
 
 /** Reads a label map of bytes (NIfTI-1, unpacked) so that it can be asked for the label at a place in RAS mm. */

@@ -8,8 +8,11 @@ import { COLOURS, LEVEL_COLOURS } from "./words.js";
 const KEPT = 48;
 
 /** Size in 3D and in slices: a patch is a cube of which a vertebra fills the middle. */
-const ZOOM_3D = 1.5;
-const ZOOM_2D = 1.3;
+const ZOOM_3D = 2;
+const ZOOM_2D = 1.15;
+
+/** Where slices are at first, as shares of the patch: in the vertebra's body, which lies before its middle. */
+const BODY = [0.5, 0.64, 0.5];
 
 /** Waits for NiiVue's script, which is large and not needed for the table. */
 function niivueLoaded() {
@@ -34,7 +37,7 @@ export class Scene {
       backColor: [0.055, 0.067, 0.086, 1],
       crosshairColor: [0.45, 0.55, 0.7, 0.5],
       fontColor: [0.62, 0.67, 0.75, 1],
-      crosshairWidth: 0.6,
+      crosshairWidth: 0.3,
       show3Dcrosshair: false,
       isOrientCube: false,
       isColorbar: false,
@@ -48,8 +51,7 @@ export class Scene {
       dragMode: DRAG_MODE.pan,
       dragAndDropEnabled: false,
       loadingText: "",
-      textHeight: 0.03,
-      fontMinPx: 11,
+      fontMinPx: 13,
       clipPlaneHotKey: "",
       cycleClipPlaneHotKey: "",
       viewModeHotKey: "",
@@ -64,7 +66,7 @@ export class Scene {
     this.files = new Map();
     this.shader = nv.setCustomMeshShader(SHADER, "Surface");
     this.surfaces = [];
-    this.shown = [];
+    this.layout = ["3d", false];
     for (const [name, colour] of Object.entries(COLOURS)) nv.addColormap(`of-${name}`, ramp(colour));
     nv.addColormap("of-errors", errorsMap());
     nv.setRenderAzimuthElevation(120, 15);
@@ -80,6 +82,7 @@ export class Scene {
     const volumes = inSlices ? await this.#volumesOf(at, show, opacity, missing, signal) : [];
     signal.throwIfAborted();
     this.#replace(surfaces, volumes, opacity);
+    this.#centre(volumes.length > 0);
     this.#layOut(layout, volumes.length > 0);
     this.cut(clip);
     return { missing, isEmpty: surfaces.length === 0 && volumes.length === 0 };
@@ -96,6 +99,7 @@ export class Scene {
     const surfaces = (await Promise.all(all)).filter(Boolean);
     signal.throwIfAborted();
     this.#replace(surfaces, [], { ...opacity, [of]: 100 });
+    this.#centre(false);
     this.#layOut("3d", false);
     this.cut(clip);
     return { missing, isEmpty: surfaces.length === 0 };
@@ -130,6 +134,7 @@ export class Scene {
   /** Fits the picture to its place. */
   resize() {
     this.nv.resizeListener();
+    this.#layOut(...this.layout);
   }
 
   async #surfacesOf(at, show, missing, signal) {
@@ -168,7 +173,10 @@ export class Scene {
     if (found.length === 0) return [];
     // the first volume gives the grid, and is all that NiiVue would draw in 3D: it is one that nobody sees
     const grid = await imageOf(found[0].file, "grid.nii.gz", { colormap: "of-neutral", opacity: 0, cal_min: 0, cal_max: 1 });
-    return [grid, ...found.map(({ image }) => image)];
+    // what is seen through lies above what it hides
+    const depth = (image) => (image.layer === "errors" ? -1 : image.opacity);
+    const images = found.map(({ image }) => image).sort((one, other) => depth(other) - depth(one));
+    return [grid, ...images];
   }
 
   /** Does what may fail because something is not there, which is noted. */
@@ -236,15 +244,25 @@ export class Scene {
 
   #layOut(layout, hasSlices) {
     const { nv } = this;
-    const { SHOW_RENDER, SLICE_TYPE } = globalThis.niivue;
+    const { MULTIPLANAR_TYPE, SHOW_RENDER, SLICE_TYPE } = globalThis.niivue;
+    const { offsetWidth, offsetHeight } = nv.gl.canvas;
+    const isWide = offsetWidth > offsetHeight;
     const both = layout === "both" && hasSlices;
-    nv.opts.heroImageFraction = both ? 0.66 : 0;
+    this.layout = [layout, hasSlices];
+    // large in 3D, slices beside it or below
+    nv.opts.heroImageFraction = both ? (isWide ? 0.68 : 0.62) : 0;
     nv.opts.heroSliceType = SLICE_TYPE.RENDER;
     nv.opts.multiplanarShowRender = both ? SHOW_RENDER.ALWAYS : SHOW_RENDER.NEVER;
-    nv.opts.multiplanarLayout = both ? globalThis.niivue.MULTIPLANAR_TYPE.COLUMN : globalThis.niivue.MULTIPLANAR_TYPE.GRID;
-    nv.scene.volScaleMultiplier = hasSlices ? ZOOM_3D : 1;
-    nv.scene.pan2Dxyzmm = [0, 0, 0, ZOOM_2D];
+    const beside = isWide ? MULTIPLANAR_TYPE.COLUMN : MULTIPLANAR_TYPE.ROW;
+    nv.opts.multiplanarLayout = both ? beside : MULTIPLANAR_TYPE.GRID;
     nv.setSliceType(layout === "3d" || !hasSlices ? SLICE_TYPE.RENDER : SLICE_TYPE.MULTIPLANAR);
+  }
+
+  #centre(hasSlices) {
+    const { scene } = this.nv;
+    scene.volScaleMultiplier = hasSlices ? ZOOM_3D : 1;
+    scene.pan2Dxyzmm = [0, 0, 0, ZOOM_2D];
+    scene.crosshairPos = [...BODY];
   }
 }
 

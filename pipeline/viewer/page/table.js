@@ -9,34 +9,36 @@ const BEYOND = 8;
 
 const text = (found) => found ?? NONE;
 
-/** Columns of the vertebrae; three of them are of the metric that is chosen. */
+/** Columns of the vertebrae; three of them are of the metric that is chosen. `width` is the least one in px, `grow` the share
+ *  of what is left over. */
 function vertebraColumns() {
   const { of } = state;
   const more = of === "hd95_mm" ? "dsc" : "hd95_mm";
   const title = (name) => run.told?.metrics.find((metric) => metric.name === name)?.title ?? name;
   const metric = (name) => (found) => fixed(found, decimals(name));
+  const change = (found) => signed(found, decimals(of));
   return [
-    { name: "case_id", title: "Case", width: "minmax(7.5rem, 1.6fr)", show: text },
-    { name: "level", title: "Level", width: "3.4rem", show: text },
-    { name: "status", title: "Status", width: "4.9rem", show: text, kind: "status" },
-    { name: `input_${of}`, title: `${title(of)} in`, width: "minmax(4.1rem, .7fr)", show: metric(of), kind: "number" },
-    { name: `recon_${of}`, title: `${title(of)} out`, width: "minmax(4.3rem, .7fr)", show: metric(of), kind: "number" },
-    { name: `delta_${of}`, title: "Change", width: "minmax(4.6rem, .7fr)", show: (found) => signed(found, decimals(of)), kind: "change" },
-    { name: `recon_${more}`, title: `${title(more)} out`, width: "minmax(4.6rem, .7fr)", show: metric(more), kind: "number" },
-    { name: "recon_mm3", title: "Volume", width: "minmax(4.9rem, .7fr)", show: volume, kind: "number" },
-    { name: "reason", title: "Notes", width: "minmax(9rem, 2fr)", show: text, kind: "notes" },
+    { name: "case_id", title: "Case", width: 128, grow: 2, show: text },
+    { name: "level", title: "Level", width: 50, show: text },
+    { name: "status", title: "Status", width: 72, show: text, kind: "status" },
+    { name: `input_${of}`, title: `${title(of)} input`, width: 80, show: metric(of), kind: "number" },
+    { name: `recon_${of}`, title: `${title(of)} recon.`, width: 86, show: metric(of), kind: "number" },
+    { name: `delta_${of}`, title: "Change", width: 76, show: change, kind: "change" },
+    { name: `recon_${more}`, title: `${title(more)} recon.`, width: 88, show: metric(more), kind: "number" },
+    { name: "recon_mm3", title: "Volume", width: 78, show: volume, kind: "number" },
+    { name: "reason", title: "Notes", width: 220, grow: 3, show: text, kind: "notes" },
   ];
 }
 
 const CASE_COLUMNS = [
-  { name: "case_id", title: "Case", width: "minmax(7.5rem, 1.2fr)", show: text },
-  { name: "status", title: "Status", width: "4.9rem", show: text, kind: "status" },
-  { name: "vertebrae", title: "Vertebrae", width: "5.2rem", show: text, kind: "number" },
-  { name: "duration_ms", title: "Time", width: "4.6rem", show: duration, kind: "number" },
-  { name: "stage", title: "Stage", width: "5.2rem", show: text },
-  { name: "kind", title: "Kind", width: "6.4rem", show: text },
-  { name: "reason", title: "Reason", width: "minmax(8rem, 1.4fr)", show: (found) => (found ? spoken(found) : NONE) },
-  { name: "message", title: "Message", width: "minmax(12rem, 3fr)", show: text },
+  { name: "case_id", title: "Case", width: 128, grow: 1, show: text },
+  { name: "status", title: "Status", width: 76, show: text, kind: "status" },
+  { name: "vertebrae", title: "Vertebrae", width: 80, show: text, kind: "number" },
+  { name: "duration_ms", title: "Time", width: 68, show: duration, kind: "number" },
+  { name: "stage", title: "Stage", width: 88, show: text },
+  { name: "kind", title: "Kind", width: 96, show: text },
+  { name: "reason", title: "Reason", width: 150, grow: 1, show: (found) => (found ? spoken(found) : NONE) },
+  { name: "message", title: "Message", width: 320, grow: 4, show: text },
 ];
 
 export class Table {
@@ -49,7 +51,10 @@ export class Table {
     this.rows = [];
     this.at = -1;
     root.addEventListener("scroll", () => this.#later());
-    new ResizeObserver(() => this.#later()).observe(root);
+    new ResizeObserver(() => {
+      this.#widths();
+      this.#later();
+    }).observe(root);
     root.addEventListener("keydown", (event) => this.#key(event));
     this.head.addEventListener("click", (event) => this.#sort(event.target.closest("[data-column]")));
     this.body.addEventListener("click", (event) => {
@@ -65,7 +70,7 @@ export class Table {
   /** Shows these rows, numbers of rows of the tab's table. */
   show(rows, { toTop }) {
     this.rows = rows;
-    this.root.style.setProperty("--columns", this.columns.map((column) => column.width).join(" "));
+    this.#widths();
     this.root.setAttribute("aria-rowcount", rows.length + 1);
     this.root.setAttribute("aria-label", state.tab === "cases" ? "Cases" : "Vertebrae");
     this.body.style.height = `${rows.length * ROW}px`;
@@ -132,6 +137,17 @@ export class Table {
       return element("div", { role: "columnheader", "data-column": name, "aria-sort": way, class: kind, title: `Sort by ${title}` }, button);
     });
     this.head.replaceChildren(...cells);
+  }
+
+  /** Gives columns what they need, and shares out what is left of the width. */
+  #widths() {
+    const columns = this.columns;
+    const least = columns.reduce((sum, { width }) => sum + width, 0);
+    const shares = columns.reduce((sum, { grow }) => sum + (grow ?? 0), 0);
+    const left = Math.max(0, this.root.clientWidth - least);
+    const widths = columns.map(({ width, grow }) => width + Math.floor((left * (grow ?? 0)) / shares));
+    this.root.style.setProperty("--columns", widths.map((width) => `${width}px`).join(" "));
+    this.root.style.setProperty("--width", `${Math.max(least, this.root.clientWidth)}px`);
   }
 
   #intoView(index) {
