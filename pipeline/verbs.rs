@@ -17,6 +17,7 @@ pub mod run;
 pub mod train;
 pub mod verify;
 pub mod views;
+pub mod view;
 
 use std::sync::Arc;
 

@@ -1,0 +1,290 @@
+// The picture: slices of masks and surfaces in 3D, both by NiiVue. In 3D only surfaces are drawn, by a shader of our own.
+
+import { SHADER, box, painted, plain, plane, readLabels, readPly, twoSided, unpacked } from "./mesh.js";
+import { reason } from "./rows.js";
+import { COLOURS, LEVEL_COLOURS } from "./words.js";
+
+/** Files that are kept: those of some eight vertebrae. */
+const KEPT = 48;
+
+/** Size in 3D and in slices: a patch is a cube of which a vertebra fills the middle. */
+const ZOOM_3D = 2;
+const ZOOM_2D = 1.15;
+
+/** Where slices are at first, as shares of the patch: in the vertebra's body, which lies before its middle. */
+const BODY = [0.5, 0.64, 0.5];
+
+/** Waits for NiiVue's script, which is large and not needed for the table. */
+function niivueLoaded() {
+  if (globalThis.niivue) return Promise.resolve();
+  return new Promise((resolve, reject) => {
+    const script = document.getElementById("niivue");
+    script.addEventListener("load", resolve);
+    script.addEventListener("error", () => reject(new Error("NiiVue's script could not be loaded")));
+  });
+}
+
+export class Scene {
+  /** Starts NiiVue on a canvas. */
+  static async open(canvas) {
+    await niivueLoaded();
+    // before NiiVue asks: a picture that is kept can be read and saved at any time
+    if (!canvas.getContext("webgl2", { alpha: true, antialias: true, preserveDrawingBuffer: true })) {
+      throw new Error("this browser has no WebGL 2, which the picture needs");
+    }
+    const { DRAG_MODE, MULTIPLANAR_TYPE, Niivue, SHOW_RENDER } = globalThis.niivue;
+    const nv = new Niivue({
+      backColor: [0.055, 0.067, 0.086, 1],
+      crosshairColor: [0.45, 0.55, 0.7, 0.5],
+      fontColor: [0.62, 0.67, 0.75, 1],
+      crosshairWidth: 0.3,
+      show3Dcrosshair: false,
+      isOrientCube: false,
+      isColorbar: false,
+      isNearestInterpolation: true,
+      isSliceMM: true,
+      meshThicknessOn2D: 0,
+      renderOverlayBlend: 0,
+      tileMargin: 4,
+      multiplanarShowRender: SHOW_RENDER.ALWAYS,
+      multiplanarLayout: MULTIPLANAR_TYPE.COLUMN,
+      dragMode: DRAG_MODE.pan,
+      dragAndDropEnabled: false,
+      loadingText: "",
+      fontMinPx: 13,
+      clipPlaneHotKey: "",
+      cycleClipPlaneHotKey: "",
+      viewModeHotKey: "",
+      logLevel: "error",
+    });
+    await nv.attachToCanvas(canvas);
+    return new Scene(nv);
+  }
+
+  constructor(nv) {
+    this.nv = nv;
+    this.files = new Map();
+    this.shader = nv.setCustomMeshShader(SHADER, "Surface");
+    this.surfaces = [];
+    this.layout = ["3d", false];
+    for (const [name, colour] of Object.entries(COLOURS)) nv.addColormap(`of-${name}`, ramp(colour));
+    nv.addColormap("of-errors", errorsMap());
+    nv.setRenderAzimuthElevation(120, 15);
+  }
+
+  /** Draws one vertebra; returns for each layer that could not be drawn the reason. */
+  async vertebra({ caseId, level, show, layout, opacity, clip }, signal) {
+    const inSlices = layout !== "3d";
+    const in3d = layout !== "slices";
+    const at = `${encodeURIComponent(caseId)}/${encodeURIComponent(level)}`;
+    const missing = {};
+    const surfaces = in3d ? await this.#surfacesOf(at, show, missing, signal) : [];
+    const volumes = inSlices ? await this.#volumesOf(at, show, opacity, missing, signal) : [];
+    signal.throwIfAborted();
+    this.#replace(surfaces, volumes, opacity);
+    this.#centre(volumes.length > 0);
+    this.#layOut(layout, volumes.length > 0);
+    this.cut(clip);
+    return { missing, isEmpty: surfaces.length === 0 && volumes.length === 0 };
+  }
+
+  /** Draws the surfaces of all levels of a case. */
+  async spine({ caseId, levels, of, opacity, clip }, signal) {
+    const missing = {};
+    const all = levels.map(async (level) => {
+      const at = `${encodeURIComponent(caseId)}/${encodeURIComponent(level)}`;
+      const surface = await this.#tried(() => this.#surface(at, of, signal), level, missing, signal);
+      return surface && { name: level, layer: of, surface, colour: LEVEL_COLOURS[level] ?? COLOURS.neutral };
+    });
+    const surfaces = (await Promise.all(all)).filter(Boolean);
+    signal.throwIfAborted();
+    this.#replace(surfaces, [], { ...opacity, [of]: 100 });
+    this.#centre(false);
+    this.#layOut("3d", false);
+    this.cut(clip);
+    return { missing, isEmpty: surfaces.length === 0 };
+  }
+
+  /** Takes everything away. */
+  clear() {
+    this.#replace([], [], {});
+    this.nv.drawScene();
+  }
+
+  /** Sets how much is seen of each layer, 0 to 100. */
+  setOpacity(opacity) {
+    for (const mesh of this.nv.meshes) mesh.opacity = (opacity[mesh.layer] ?? 100) / 100;
+    this.#solidFirst();
+    this.nv.volumes.forEach((volume, index) => {
+      if (volume.layer) this.nv.setOpacity(index, (opacity[volume.layer] ?? 100) / 100);
+    });
+    this.nv.drawScene();
+  }
+
+  /** Cuts surfaces open at [depth, azimuth, elevation], or closes them. */
+  cut(clip) {
+    const { gl, meshShaders } = this.nv;
+    const program = meshShaders[this.shader].shader.program;
+    const isCut = clip && this.surfaces.length > 0;
+    gl.useProgram(program);
+    gl.uniform4fv(gl.getUniformLocation(program, "cut"), isCut ? plane(clip, box(this.surfaces)) : [0, 0, 0, 0]);
+    this.nv.drawScene();
+  }
+
+  /** Fits the picture to its place. */
+  resize() {
+    this.nv.resizeListener();
+    this.#layOut(...this.layout);
+  }
+
+  async #surfacesOf(at, show, missing, signal) {
+    const wanted = show.filter((layer) => layer !== "errors" && !(layer === "recon" && show.includes("errors")));
+    const jobs = wanted.map(async (layer) => {
+      const surface = await this.#tried(() => this.#surface(at, layer, signal), layer, missing, signal);
+      return surface && { name: layer, layer, surface, colour: COLOURS[layer] };
+    });
+    if (show.includes("errors")) {
+      const both = () => Promise.all([this.#surface(at, "recon", signal), this.#labels(at, signal)]);
+      jobs.push(
+        this.#tried(both, "errors", missing, signal).then((found) => {
+          if (!found) return null;
+          const [surface, labels] = found;
+          return { name: "errors", layer: "recon", surface, colours: painted(surface, labels, COLOURS) };
+        }),
+      );
+    }
+    return (await Promise.all(jobs)).filter(Boolean);
+  }
+
+  async #volumesOf(at, show, opacity, missing, signal) {
+    const jobs = show.map(async (layer) => {
+      const file = await this.#tried(() => this.#mask(at, layer, signal), layer, missing, signal);
+      if (!file) return null;
+      const image = await imageOf(file, `${layer}.nii.gz`, {
+        colormap: `of-${layer}`,
+        opacity: (opacity[layer] ?? 100) / 100,
+        cal_min: 0,
+        cal_max: layer === "errors" ? 3 : 1,
+      });
+      image.layer = layer;
+      return { image, file };
+    });
+    const found = (await Promise.all(jobs)).filter(Boolean);
+    if (found.length === 0) return [];
+    // the first volume gives the grid, and is all that NiiVue would draw in 3D: it is one that nobody sees
+    const grid = await imageOf(found[0].file, "grid.nii.gz", { colormap: "of-neutral", opacity: 0, cal_min: 0, cal_max: 1 });
+    // what is seen through lies above what it hides
+    const depth = (image) => (image.layer === "errors" ? -1 : image.opacity);
+    const images = found.map(({ image }) => image).sort((one, other) => depth(other) - depth(one));
+    return [grid, ...images];
+  }
+
+  /** Does what may fail because something is not there, which is noted. */
+  async #tried(job, name, missing, signal) {
+    try {
+      return await job();
+    } catch (error) {
+      signal.throwIfAborted();
+      missing[name] = error.message;
+      return null;
+    }
+  }
+
+  #surface(at, layer, signal) {
+    const address = `/api/mesh/${at}/${layer}.ply`;
+    return this.#kept(address, async () => readPly(await file(address, signal)));
+  }
+
+  #mask(at, layer, signal) {
+    const address = `/api/mask/${at}/${layer}.nii.gz`;
+    return this.#kept(address, () => file(address, signal));
+  }
+
+  #labels(at, signal) {
+    const mask = () => this.#mask(at, "errors", signal);
+    return this.#kept(`${at} labels`, async () => readLabels(await unpacked(await mask())));
+  }
+
+  /** Returns what is kept under a name; what could not be had is asked for again. */
+  async #kept(name, make) {
+    let found = this.files.get(name);
+    this.files.delete(name);
+    found ??= make();
+    this.files.set(name, found);
+    if (this.files.size > KEPT) this.files.delete(this.files.keys().next().value);
+    try {
+      return await found;
+    } catch (error) {
+      if (this.files.get(name) === found) this.files.delete(name);
+      throw error;
+    }
+  }
+
+  #replace(surfaces, volumes, opacity) {
+    const { nv } = this;
+    for (const mesh of [...nv.meshes]) nv.removeMesh(mesh);
+    for (const volume of [...nv.volumes]) nv.removeVolume(volume);
+    for (const volume of volumes) nv.addVolume(volume);
+    for (const { name, layer, surface, colour, colours } of surfaces) {
+      const { points, corners } = twoSided(surface);
+      const paint = colours ?? plain(surface.points.length / 3, colour);
+      const mesh = new globalThis.niivue.NVMesh(points, corners, name, paint, (opacity[layer] ?? 100) / 100, true, nv.gl);
+      mesh.layer = layer;
+      mesh.meshShaderIndex = this.shader;
+      nv.addMesh(mesh);
+    }
+    this.surfaces = surfaces.map(({ surface }) => surface);
+    this.#solidFirst();
+  }
+
+  /** What is seen through must be drawn after what is behind it. */
+  #solidFirst() {
+    this.nv.meshes.sort((one, other) => other.opacity - one.opacity);
+  }
+
+  #layOut(layout, hasSlices) {
+    const { nv } = this;
+    const { MULTIPLANAR_TYPE, SHOW_RENDER, SLICE_TYPE } = globalThis.niivue;
+    const { offsetWidth, offsetHeight } = nv.gl.canvas;
+    const isWide = offsetWidth > offsetHeight;
+    const both = layout === "both" && hasSlices;
+    this.layout = [layout, hasSlices];
+    // large in 3D, slices beside it or below
+    nv.opts.heroImageFraction = both ? (isWide ? 0.68 : 0.62) : 0;
+    nv.opts.heroSliceType = SLICE_TYPE.RENDER;
+    nv.opts.multiplanarShowRender = both ? SHOW_RENDER.ALWAYS : SHOW_RENDER.NEVER;
+    const beside = isWide ? MULTIPLANAR_TYPE.COLUMN : MULTIPLANAR_TYPE.ROW;
+    nv.opts.multiplanarLayout = both ? beside : MULTIPLANAR_TYPE.GRID;
+    nv.setSliceType(layout === "3d" || !hasSlices ? SLICE_TYPE.RENDER : SLICE_TYPE.MULTIPLANAR);
+  }
+
+  #centre(hasSlices) {
+    const { scene } = this.nv;
+    scene.volScaleMultiplier = hasSlices ? ZOOM_3D : 1;
+    scene.pan2Dxyzmm = [0, 0, 0, ZOOM_2D];
+    scene.crosshairPos = [...BODY];
+  }
+}
+
+async function file(address, signal) {
+  const response = await fetch(address, { signal });
+  if (!response.ok) throw new Error(await reason(response));
+  return response.arrayBuffer();
+}
+
+/** NiiVue may keep and change what it is given. */
+function imageOf(file, name, options) {
+  return globalThis.niivue.NVImage.loadFromUrl({ url: name, name, buffer: file.slice(0), ...options });
+}
+
+/** From nothing to a colour. */
+function ramp([red, green, blue]) {
+  return { R: [red, red], G: [green, green], B: [blue, blue], A: [0, 255], I: [0, 255] };
+}
+
+/** Labels 0 to 3 on a scale of 256: nothing, both, added, missed. */
+function errorsMap() {
+  const colours = [COLOURS.neutral, COLOURS.neutral, COLOURS.added, COLOURS.missed];
+  const part = (index) => colours.map((colour) => colour[index]);
+  return { R: part(0), G: part(1), B: part(2), A: [0, 90, 255, 255], I: [0, 85, 170, 255] };
+}
