@@ -16,8 +16,8 @@ pub mod run;
 #[cfg(feature = "torch")]
 pub mod train;
 pub mod verify;
-pub mod views;
 pub mod view;
+pub mod views;
 
 use std::sync::Arc;
 

@@ -35,6 +35,6 @@ mod schema;
 #[cfg(feature = "torch")]
 mod train;
 mod validation;
-mod views;
 mod viewer;
+mod views;
 mod watched;

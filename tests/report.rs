@@ -26,7 +26,14 @@ async fn page(cohort: &Cohort, out: &str, setting: &str) -> String {
     let exit = report(&arguments, &conf, &cohort.stores).await.expect("a page");
     assert_eq!(exit, Exit::Done);
     let place = cohort.place(&format!("{out}/runs/test/report.html"));
-    String::from_utf8(place.read(4 << 20).await.expect("a page of at most 4 MiB").to_vec()).expect("text")
+    String::from_utf8(
+        place
+            .read(4 << 20)
+            .await
+            .expect("a page of at most 4 MiB")
+            .to_vec(),
+    )
+    .expect("text")
 }
 
 /// Both values of a metric of every vertebra that has both.
@@ -58,10 +65,14 @@ async fn the_page_holds_the_numbers_of_the_tables_and_asks_for_nothing() {
     let (before, after) = (mean(|pair| pair.0), mean(|pair| pair.1));
     let worse = dsc.iter().filter(|(before, after)| after < before).count();
     assert!(
-        page.contains("<h1>10 of 10 vertebrae were reconstructed") && page.contains(&format!("{worse} of 10 got worse.</h1>")),
+        page.contains("<h1>10 of 10 vertebrae were reconstructed")
+            && page.contains(&format!("{worse} of 10 got worse.</h1>")),
         "{worse}"
     );
-    assert!(page.contains(&format!("from {before:.3} to {after:.3}")), "{before} {after}");
+    assert!(
+        page.contains(&format!("from {before:.3} to {after:.3}")),
+        "{before} {after}"
+    );
     // the same of a distance, as its table gives it
     let assd = pairs(&rows, "assd_mm");
     let [before, after] = [0, 1].map(|side| {
@@ -79,7 +90,10 @@ async fn the_page_holds_the_numbers_of_the_tables_and_asks_for_nothing() {
     assert_eq!(page.matches("<figure class=\"picture\">").count(), 4);
     assert!(!page.contains(" is shown: "), "every mask is there");
     for (index, value) in page.split("href=\"").skip(1).enumerate() {
-        assert!(value.starts_with('#') || value.starts_with(PICTURE), "link {index}");
+        assert!(
+            value.starts_with('#') || value.starts_with(PICTURE),
+            "link {index}"
+        );
     }
     let words = words_of(&page);
     for foreign in ["http", "src=", "<script", "url(", "@import", "p1.nii.gz", "p1_ct"] {
@@ -114,13 +128,17 @@ async fn half_failed_and_unfinished_runs_say_so() {
     cohort.put("mask.nii.gz", block(22, 0.0)).await;
     cohort.row("a,mask.nii.gz,verse,,");
     cohort.row("gone,none.nii.gz,verse,,");
-    assert_eq!(cohort.run("out", &[IDENTITY]).await.expect("run"), Exit::SomeFailed);
+    assert_eq!(
+        cohort.run("out", &[IDENTITY]).await.expect("run"),
+        Exit::SomeFailed
+    );
     let told = page(&cohort, "out", IDENTITY).await;
     assert!(told.contains("1 of 2 cases failed (50 %)"));
     assert!(told.contains("The manifest names a file that is not there."));
     assert!(!told.contains("Unfinished"));
 
-    let record = json!({"worker": "w0002", "state": "stopped", "counts": {"cases": 9, "done": 0, "failed": 0}});
+    let record =
+        json!({"worker": "w0002", "state": "stopped", "counts": {"cases": 9, "done": 0, "failed": 0}});
     let place = cohort.place("out/runs/test/w0002.json");
     place.put(record.to_string().into()).await.expect("put");
     let told = page(&cohort, "out", IDENTITY).await;
@@ -145,7 +163,9 @@ async fn of_a_run_that_there_is_not_no_page_is_made() {
         output: None,
         pictures: 0,
     };
-    let error = report(&arguments, &conf, &cohort.stores).await.expect_err("no run");
+    let error = report(&arguments, &conf, &cohort.stores)
+        .await
+        .expect_err("no run");
     let end = error.downcast_ref::<RunEnd>().expect("what ends a run");
     assert_eq!(end.exit(), Exit::Broken);
     assert!(end.to_string().contains("expected a run another"), "{end}");
@@ -178,14 +198,27 @@ fn the_verb_finds_masks_by_the_record_alone_and_writes_where_it_is_told() {
     let page = path("page.html");
     let made = run(&["report", &path("out/runs/r1"), "-o", &page, "--pictures", "2"]);
     let said = String::from_utf8_lossy(&made.stdout).into_owned();
-    assert_eq!(made.status.code(), Some(0), "{}", String::from_utf8_lossy(&made.stderr));
+    assert_eq!(
+        made.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
     assert!(said.starts_with(&page), "{said}");
     let told = std::fs::read_to_string(&page).expect("page");
     assert_eq!(told.matches("<figure class=\"picture\">").count(), 2);
-    assert!(!told.contains(" is shown: "), "the record told where the masks are");
+    assert!(
+        !told.contains(" is shown: "),
+        "the record told where the masks are"
+    );
 
     let made = run(&["report", &path("out/runs/r1/"), "--pictures", "0"]);
-    assert_eq!(made.status.code(), Some(0), "{}", String::from_utf8_lossy(&made.stderr));
+    assert_eq!(
+        made.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
     let beside = std::fs::read_to_string(path("out/runs/r1/report.html")).expect("page");
     assert!(beside.contains("No pictures were asked for."));
 }

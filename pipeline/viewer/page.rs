@@ -67,7 +67,8 @@ fn tag_of(bytes: &[u8]) -> String {
 
 fn answer(file: &File, tag: &str, headers: &HeaderMap) -> Response {
     if file.bytes.is_empty() {
-        let words = "expected NiiVue, found none in this build: cargo xtask setup fetches it, then build again";
+        let words =
+            "expected NiiVue, found none in this build: cargo xtask setup fetches it, then build again";
         return refusal(StatusCode::NOT_FOUND, words);
     }
     // kept by the browser, and asked for again each time: the program may have become another
@@ -85,7 +86,15 @@ mod tests {
     #[test]
     fn the_page_holds_no_script_or_style_of_its_own_and_fetches_from_nowhere_else() {
         let page = include_str!("page/index.html");
-        for forbidden in ["<style", " style=", " onclick=", " onload=", "http://", "https://", "javascript:"] {
+        for forbidden in [
+            "<style",
+            " style=",
+            " onclick=",
+            " onload=",
+            "http://",
+            "https://",
+            "javascript:",
+        ] {
             assert!(!page.contains(forbidden), "{forbidden}");
         }
         for script in page.split("<script").skip(1) {

@@ -45,7 +45,12 @@ impl Side {
 
 /// Returns the picture of the groups; those without a value leave their place empty.
 pub(super) fn boxes(metric: Metric, groups: &[Group]) -> Markup {
-    let sides = || groups.iter().flat_map(|group| [&group.input, &group.recon]).flatten();
+    let sides = || {
+        groups
+            .iter()
+            .flat_map(|group| [&group.input, &group.recon])
+            .flatten()
+    };
     let ends = sides().flat_map(|side| [side.least, side.most]);
     let ticks = Ticks::over(ends, 5.0);
     let height = |value: f64| BOTTOM - ticks.share(value) * (BOTTOM - TOP);
@@ -100,7 +105,14 @@ fn description(metric: Metric, groups: &[Group]) -> String {
     };
     let told: Vec<String> = groups
         .iter()
-        .map(|group| format!("{} {} and {}", group.name, median(&group.input), median(&group.recon)))
+        .map(|group| {
+            format!(
+                "{} {} and {}",
+                group.name,
+                median(&group.input),
+                median(&group.recon)
+            )
+        })
         .collect();
     format!("Medians of input and reconstruction: {}.", told.join("; "))
 }
@@ -129,13 +141,7 @@ fn legend() -> String {
 }
 
 /// Returns a box about `x`: quartiles, whiskers, the median as a line, and signs for what lies beyond.
-fn one(
-    side: Side,
-    distribution: &Distribution,
-    x: f64,
-    breadth: f64,
-    height: impl Fn(f64) -> f64,
-) -> String {
+fn one(side: Side, distribution: &Distribution, x: f64, breadth: f64, height: impl Fn(f64) -> f64) -> String {
     let class = side.class();
     let half = breadth / 2.0;
     let [lower, median, upper] = distribution.quartiles.map(&height);
@@ -195,7 +201,10 @@ mod tests {
     #[test]
     fn a_box_lies_where_a_ruler_puts_it() {
         let dsc = Metric::all()[0];
-        let groups = [group("L1", &[0.0, 0.25, 0.5, 0.75, 1.0], &[1.0; 5]), group("L2", &[], &[])];
+        let groups = [
+            group("L1", &[0.0, 0.25, 0.5, 0.75, 1.0], &[1.0; 5]),
+            group("L2", &[], &[]),
+        ];
         let picture = boxes(dsc, &groups);
         let svg = picture.as_str();
         // two groups of 322 px: boxes of 34 px about 225 ∓ 21.08; 218 px from 0 to 1, quartiles at 0.25 and 0.75

@@ -83,7 +83,11 @@ pub(super) fn section(facts: &Facts<'_>) -> Section {
 
 fn body(facts: &Facts<'_>) -> Markup {
     let dsc = facts.metrics[DSC];
-    if facts.metrics.iter().all(|metric| facts.pairs(*metric, None).next().is_none()) {
+    if facts
+        .metrics
+        .iter()
+        .all(|metric| facts.pairs(*metric, None).next().is_none())
+    {
         return paragraph(
             "No vertebra has metrics of both input and reconstruction: there is nothing to set side by side.",
         );
@@ -121,7 +125,11 @@ fn table(caption: &str, first: &'static str) -> Table {
 
 fn add(table: &mut Table, name: &str, metric: Metric, decimals: usize, change: &Change) {
     let [before, after] = change.means.map(|mean| number(Some(mean), decimals));
-    let Estimate { mean, interval, count: pairs } = change.estimate;
+    let Estimate {
+        mean,
+        interval,
+        count: pairs,
+    } = change.estimate;
     let gain = if metric.is_distance { -mean } else { mean };
     table.row([
         words(name),
@@ -195,7 +203,10 @@ mod tests {
         ]);
         let facts = Facts::of(&run);
         let all = Change::of(&facts, facts.metrics[DSC], None).expect("pairs");
-        assert_eq!((all.better, all.worse, all.equal, all.estimate.count), (2, 1, 1, 4));
+        assert_eq!(
+            (all.better, all.worse, all.equal, all.estimate.count),
+            (2, 1, 1, 4)
+        );
         // (0.1 − 0.1 + 0 + 0.2) / 4
         assert!((all.estimate.mean - 0.05).abs() < 1e-12);
         assert!((all.means[0] - 0.65).abs() < 1e-12 && (all.means[1] - 0.7).abs() < 1e-12);
@@ -203,7 +214,10 @@ mod tests {
         assert_eq!((level.better, level.equal, level.estimate.count), (1, 1, 2));
         let distance = Change::of(&facts, facts.metrics[10], None).expect("a pair");
         assert_eq!((distance.better, distance.worse), (1, 0), "less is better");
-        assert_eq!(distance.estimate.interval, None, "of one vertebra nothing is sure");
+        assert_eq!(
+            distance.estimate.interval, None,
+            "of one vertebra nothing is sure"
+        );
         assert_eq!(Change::of(&facts, facts.metrics[3], None), None);
     }
 
@@ -221,7 +235,9 @@ mod tests {
         let run = results(many);
         let facts = Facts::of(&run);
         let found = Change::of(&facts, facts.metrics[DSC], None).expect("pairs");
-        let groups: Vec<Vec<f64>> = (0..8).map(|person| vec![0.5 + f64::from(person) / 100.0 - 0.5; 10]).collect();
+        let groups: Vec<Vec<f64>> = (0..8)
+            .map(|person| vec![0.5 + f64::from(person) / 100.0 - 0.5; 10])
+            .collect();
         let expected = mean_interval(&groups, RESAMPLES, derive(0, "report")).expect("values");
         assert_eq!(found.estimate.count, 80);
         let ([low, high], [expected_low, expected_high]) = (

@@ -147,7 +147,11 @@ mod tests {
         ];
         assert_eq!(chosen, expected.map(|(name, why)| (name.to_owned(), why)));
         assert_eq!(choose(&results, 0), []);
-        assert_eq!(choose(&results, 100).len(), 5, "the one without a value is not among them");
+        assert_eq!(
+            choose(&results, 100).len(),
+            5,
+            "the one without a value is not among them"
+        );
     }
 
     #[test]

@@ -40,10 +40,13 @@ pub(super) fn components(points: &Array2<f64>) -> Option<Components> {
     order.sort_by(|one, other| variances[*other].total_cmp(&variances[*one]));
     let [first, second] = [order[0], order[1]].map(|column| {
         let mut direction = directions.column(column).to_owned();
-        let largest = direction
-            .iter()
-            .copied()
-            .fold(0.0, |largest: f64, entry| if entry.abs() > largest.abs() { entry } else { largest });
+        let largest = direction.iter().copied().fold(0.0, |largest: f64, entry| {
+            if entry.abs() > largest.abs() {
+                entry
+            } else {
+                largest
+            }
+        });
         if largest < 0.0 {
             direction.mapv_inplace(|entry| -entry);
         }
@@ -115,7 +118,11 @@ mod tests {
         let matrix: Array2<f64> = &half + &half.t();
         let (values, vectors) = eigen(matrix.clone());
         let rebuilt = vectors.dot(&Array2::from_diag(&values)).dot(&vectors.t());
-        let largest = |difference: &Array2<f64>| difference.iter().fold(0.0, |most: f64, entry| most.max(entry.abs()));
+        let largest = |difference: &Array2<f64>| {
+            difference
+                .iter()
+                .fold(0.0, |most: f64, entry| most.max(entry.abs()))
+        };
         assert!(largest(&(rebuilt - &matrix)) < 1e-9);
         let identity = vectors.t().dot(&vectors);
         assert!(largest(&(identity - Array2::<f64>::eye(40))) < 1e-10);

@@ -84,7 +84,8 @@ impl<'a> Facts<'a> {
 
     /// Returns both values of a metric of every vertebra that has both.
     pub(super) fn pairs(&self, metric: Metric, level: Option<&str>) -> impl Iterator<Item = (f64, f64)> {
-        self.vertebrae(level).filter_map(move |vertebra| metric.pair(vertebra))
+        self.vertebrae(level)
+            .filter_map(move |vertebra| metric.pair(vertebra))
     }
 
     /// Returns the last record that a start of the run left.
@@ -148,10 +149,22 @@ mod tests {
     fn starts_are_as_fast_together_as_their_cases_by_their_times() {
         let results = Results {
             records: vec![
-                record("w0001.json", json!({"counts": {"done": 6, "failed": 2}, "seconds": 4.0, "busy": {"cores": 0.5}})),
-                record("w0002.json", json!({"counts": {"done": 12, "failed": 0}, "seconds": 12.0, "busy": {"cores": 0.9}})),
-                record("w0003.json", json!({"verb": "compact", "counts": {"done": 99}, "seconds": 1.0})),
-                record("w0004.json", json!({"counts": {"done": 0, "failed": 0, "cases": 20}, "seconds": 50.0})),
+                record(
+                    "w0001.json",
+                    json!({"counts": {"done": 6, "failed": 2}, "seconds": 4.0, "busy": {"cores": 0.5}}),
+                ),
+                record(
+                    "w0002.json",
+                    json!({"counts": {"done": 12, "failed": 0}, "seconds": 12.0, "busy": {"cores": 0.9}}),
+                ),
+                record(
+                    "w0003.json",
+                    json!({"verb": "compact", "counts": {"done": 99}, "seconds": 1.0}),
+                ),
+                record(
+                    "w0004.json",
+                    json!({"counts": {"done": 0, "failed": 0, "cases": 20}, "seconds": 50.0}),
+                ),
                 record("w0005.json", json!([])),
             ],
             ..Results::default()

@@ -143,7 +143,10 @@ pub(super) fn provenance(facts: &Facts<'_>, made: &str) -> Section {
             ("software of the rows", words(or_none(&software.join(", ")))),
             ("schema of the tables", words(or_none(&versions.join(", ")))),
             ("parts of the tables", count(results.parts)),
-            ("this page", words(&format!("spinestream {SOFTWARE_VERSION}, {made}"))),
+            (
+                "this page",
+                words(&format!("spinestream {SOFTWARE_VERSION}, {made}")),
+            ),
         ],
     );
     let parts = [run, records(facts)].into_iter().chain(configuration(facts));

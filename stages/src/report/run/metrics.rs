@@ -63,8 +63,16 @@ fn groups(facts: &Facts<'_>, metric: Metric) -> Vec<Group> {
         .chain(together)
         .map(|(name, level)| Group {
             name: name.to_owned(),
-            input: Distribution::of(facts.vertebrae(level).filter_map(|vertebra| metric.before(vertebra))),
-            recon: Distribution::of(facts.vertebrae(level).filter_map(|vertebra| metric.after(vertebra))),
+            input: Distribution::of(
+                facts
+                    .vertebrae(level)
+                    .filter_map(|vertebra| metric.before(vertebra)),
+            ),
+            recon: Distribution::of(
+                facts
+                    .vertebrae(level)
+                    .filter_map(|vertebra| metric.after(vertebra)),
+            ),
         })
         .collect()
 }

@@ -75,10 +75,7 @@ impl Metric {
 
 /// Returns the levels that there are, from the head down.
 pub(super) fn levels(vertebrae: &[Arc<VertebraSeen>]) -> Vec<&str> {
-    let mut levels: Vec<&str> = vertebrae
-        .iter()
-        .map(|vertebra| vertebra.level.as_str())
-        .collect();
+    let mut levels: Vec<&str> = vertebrae.iter().map(|vertebra| vertebra.level.as_str()).collect();
     levels.sort_unstable();
     levels.dedup();
     levels
@@ -142,7 +139,20 @@ mod tests {
     #[test]
     fn quartiles_whiskers_and_outliers_are_those_of_numpy_and_tukey() {
         // numpy.percentile([1, 2, 3, 4, 5, 6, 7, 8, 9, 40], [25, 50, 75]) = 3.25, 5.5, 7.75: reach 6.75, to 14.5
-        let values = [40.0, 1.0, 2.0, 3.0, 4.0, f64::NAN, 5.0, 6.0, 7.0, 8.0, 9.0, f64::INFINITY];
+        let values = [
+            40.0,
+            1.0,
+            2.0,
+            3.0,
+            4.0,
+            f64::NAN,
+            5.0,
+            6.0,
+            7.0,
+            8.0,
+            9.0,
+            f64::INFINITY,
+        ];
         let found = Distribution::of(values).expect("values");
         assert_eq!(found.quartiles, [3.25, 5.5, 7.75]);
         assert_eq!((found.count, found.least, found.most), (10, 1.0, 40.0));

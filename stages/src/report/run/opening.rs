@@ -25,7 +25,11 @@ pub(super) fn opening(facts: &Facts<'_>, warnings: &[String], made: &str) -> Mar
         enclosed("<h1>", words(&clinical(facts, dsc.as_ref())), "</h1>\n"),
         enclosed("<p>", words(&technical(facts)), "</p>\n"),
         list(warned),
-        enclosed("<dl class=\"tiles\">\n", tiles(facts, dsc.as_ref()), "</dl>\n</header>\n"),
+        enclosed(
+            "<dl class=\"tiles\">\n",
+            tiles(facts, dsc.as_ref()),
+            "</dl>\n</header>\n",
+        ),
     ])
 }
 
@@ -49,7 +53,11 @@ fn clinical(facts: &Facts<'_>, dsc: Option<&Change>) -> String {
     sentence += &if before == after {
         format!("stayed at {after}")
     } else {
-        let way = if dsc.means[1] > dsc.means[0] { "rose" } else { "fell" };
+        let way = if dsc.means[1] > dsc.means[0] {
+            "rose"
+        } else {
+            "fell"
+        };
         format!("{way} from {before} to {after}")
     };
     sentence + &format!("; {} of {} got worse.", dsc.worse, dsc.estimate.count)

@@ -103,8 +103,16 @@ fn counts(facts: &Facts<'_>) -> Markup {
         (good("cases done"), whole, cases),
         (bad("cases done, but for a vertebra", partly), partly, cases),
         (bad("cases failed", facts.cases_failed), facts.cases_failed, cases),
-        (good("vertebrae reconstructed"), vertebrae - facts.vertebrae_failed, vertebrae),
-        (bad("vertebrae failed", facts.vertebrae_failed), facts.vertebrae_failed, vertebrae),
+        (
+            good("vertebrae reconstructed"),
+            vertebrae - facts.vertebrae_failed,
+            vertebrae,
+        ),
+        (
+            bad("vertebrae failed", facts.vertebrae_failed),
+            facts.vertebrae_failed,
+            vertebrae,
+        ),
     ] {
         let share = match of {
             0 => words("–"),

@@ -92,7 +92,10 @@ fn body(facts: &Facts<'_>, panels: &[Panel]) -> Markup {
     for (why, title) in [
         (Why::Worst, "Least overlap with the reference"),
         (Why::MostImproved, "Most improved"),
-        (Why::Example, "Examples, evenly drawn: no vertebra has a reference"),
+        (
+            Why::Example,
+            "Examples, evenly drawn: no vertebra has a reference",
+        ),
     ] {
         let mut of_kind = panels.iter().filter(|panel| panel.chosen.why == why).peekable();
         if of_kind.peek().is_some() {

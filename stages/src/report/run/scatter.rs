@@ -52,7 +52,11 @@ pub(super) fn scatter(title: &str, axes: [&str; 2], clouds: &[Cloud], equal: boo
         .iter()
         .map(|cloud| format!("{} ({})", cloud.name, cloud.points.len()))
         .collect();
-    let description = format!("Points by {}, in groups: {}.", axes.join(" and "), groups.join(", "));
+    let description = format!(
+        "Points by {}, in groups: {}.",
+        axes.join(" and "),
+        groups.join(", ")
+    );
     let mut svg = format!(
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" role=\"img\">\n\
          <title>{}</title>\n<desc>{}</desc>\n",
@@ -146,7 +150,10 @@ mod tests {
         let picture = scatter("t", ["x", "y"], &clouds, true, "caption");
         let svg = picture.as_str();
         // (0, 0) is the lower left corner: a plus begins 3 px left of it; (1, 0.5) at the right border, half-way up
-        assert!(svg.contains("class=\"dots dots-0\" d=\"M73 386h6m-3-3v6M587 201h6"), "{svg}");
+        assert!(
+            svg.contains("class=\"dots dots-0\" d=\"M73 386h6m-3-3v6M587 201h6"),
+            "{svg}"
+        );
         // a cross about (333, 16)
         assert!(svg.contains("class=\"dots dots-1\" d=\"M330.7 13.7l4.6"), "{svg}");
         assert!(svg.contains("class=\"zero\" d=\"M76 386L590 16\""), "{svg}");

@@ -132,14 +132,28 @@ fn metrics_and_changes_stand_in_their_tables() {
         &page,
         "metrics",
         &[
-            &["L1", "input", "5", "0.400", "0.500", "0.600", "0.700", "0.800", "0.600"],
-            &["L1", "reconstruction", "5", "0.800", "0.850", "0.900", "0.900", "0.900", "0.870"],
+            &[
+                "L1", "input", "5", "0.400", "0.500", "0.600", "0.700", "0.800", "0.600",
+            ],
+            &[
+                "L1",
+                "reconstruction",
+                "5",
+                "0.800",
+                "0.850",
+                "0.900",
+                "0.900",
+                "0.900",
+                "0.870",
+            ],
         ],
     );
     assert!(page.contains("10 of 11 metrics were measured of no vertebra and are left out."));
     let change = rows(&page, "change");
     let of = |name: &str| {
-        let found = change.iter().find(|row| row.first().is_some_and(|first| first == name));
+        let found = change
+            .iter()
+            .find(|row| row.first().is_some_and(|first| first == name));
         found.cloned().expect("a row")
     };
     // sums 6.0 and 7.4 of nine
@@ -172,7 +186,11 @@ fn the_first_screen_says_what_came_of_the_run() {
 #[test]
 fn times_model_and_provenance_stand_in_their_tables() {
     let page = page_of(&sample(), &[]);
-    assert_rows(&page, "times", &[&["decode", "5", "0.020 s", "0.020 s", "0.1 s", "14.3 %"]]);
+    assert_rows(
+        &page,
+        "times",
+        &[&["decode", "5", "0.020 s", "0.020 s", "0.1 s", "14.3 %"]],
+    );
     assert_rows(
         &page,
         "model",
@@ -197,7 +215,10 @@ fn times_model_and_provenance_stand_in_their_tables() {
             &["w0001.json", "run", "ended", "0.1.0", "5", "1", "8.0 s", "12.0 s"],
         ],
     );
-    assert!(page.contains("s3://bucket/&lt;out&gt;"), "the configuration is told");
+    assert!(
+        page.contains("s3://bucket/&lt;out&gt;"),
+        "the configuration is told"
+    );
 }
 
 #[test]
@@ -273,7 +294,11 @@ fn whatever_a_text_holds_it_stays_in_its_element() {
     assert_stands_alone(&page);
     assert!(!page.contains("<script"));
     let shown = "</code><script>alert('1')</script>&\u{fffd}\"]]>";
-    assert_rows(&page, "outcomes", &[&[shown, shown, "reconstruct", "not told", "not told", shown]]);
+    assert_rows(
+        &page,
+        "outcomes",
+        &[&[shown, shown, "reconstruct", "not told", "not told", shown]],
+    );
 }
 
 #[test]

@@ -120,7 +120,11 @@ fn picture(stages: &[Stage], whole: f64) -> Markup {
         let words = format!("{} ({:.1} %)", seconds(stage.sum), share(stage.sum, whole));
         svg += &text(LEFT + long + 8.0, y + 15.0, Anchor::Start, "", &words);
     }
-    figure("times", svg + "</svg>\n", "Sum over all cases of the time in each stage.")
+    figure(
+        "times",
+        svg + "</svg>\n",
+        "Sum over all cases of the time in each stage.",
+    )
 }
 
 #[cfg(test)]
@@ -153,11 +157,18 @@ mod tests {
             panic!("two stages, found {found:?}")
         };
         // numpy.percentile([1, 3], 95) = 2.9
-        assert_eq!((decode.name, decode.cases, decode.median, decode.sum), ("decode", 2, 2.0, 4.0));
+        assert_eq!(
+            (decode.name, decode.cases, decode.median, decode.sum),
+            ("decode", 2, 2.0, 4.0)
+        );
         assert!((decode.p95 - 2.9).abs() < 1e-12);
         assert_eq!((write.name, write.cases, write.sum), ("write", 4, 2.0));
         let page = body(&facts);
-        assert!(page.as_str().contains("decode 66.7 %, write 33.3 %."), "{}", page.as_str());
+        assert!(
+            page.as_str().contains("decode 66.7 %, write 33.3 %."),
+            "{}",
+            page.as_str()
+        );
         // the longest bar goes from 110 to 560, the other half as far
         assert!(page.as_str().contains("width=\"450\"") && page.as_str().contains("width=\"225\""));
         assert_eq!(

@@ -18,7 +18,10 @@ pub(super) fn warnings(facts: &Facts<'_>) -> Vec<String> {
     }
     warnings.extend(unfinished(facts));
     if !results.damaged.is_empty() {
-        let parts = results.damaged.iter().map(|(name, why)| format!("{name} ({why})"));
+        let parts = results
+            .damaged
+            .iter()
+            .map(|(name, why)| format!("{name} ({why})"));
         warnings.push(format!(
             "{} could not be read; the rows in them are missing on this page: {}.",
             many(results.damaged.len(), "part of the tables", "parts of the tables"),
@@ -48,7 +51,8 @@ pub(super) fn warnings(facts: &Facts<'_>) -> Vec<String> {
 fn unfinished(facts: &Facts<'_>) -> Option<String> {
     let Some(last) = facts.last() else {
         return Some(
-            "No record of a start of this run was found: how many cases it should have is not known.".to_owned(),
+            "No record of a start of this run was found: how many cases it should have is not known."
+                .to_owned(),
         );
     };
     let state = text(last, "/state").unwrap_or("unknown");
@@ -130,7 +134,8 @@ fn unmeasured(facts: &Facts<'_>) -> Option<String> {
     match facts.measured {
         _ if reconstructed == 0 => None,
         0 => Some(
-            "No vertebra could be held against a reference: there are no metrics, only volumes and shapes.".to_owned(),
+            "No vertebra could be held against a reference: there are no metrics, only volumes and shapes."
+                .to_owned(),
         ),
         measured if measured < reconstructed => Some(format!(
             "{} of {reconstructed} reconstructed vertebrae could not be held against a reference; metrics are of the \
@@ -220,7 +225,8 @@ mod tests {
         assert_says(&run, "does not know are left out: cases.shoe_size.");
         let mut run = sample();
         run.versions = ["none".to_owned()].into();
-        run.missing.extend((0..14).map(|column| format!("vertebrae.c{column:02}")));
+        run.missing
+            .extend((0..14).map(|column| format!("vertebrae.c{column:02}")));
         assert_says(&run, "schema version none; this one writes 1");
         assert_says(&run, "vertebrae.c11 and 2 more.");
     }
@@ -245,6 +251,9 @@ mod tests {
             vertebra("a", "L1", None, None),
             vertebra("a", "L2", Some(0.5), Some(0.6)),
         ]);
-        assert_says(&run, "1 of 2 reconstructed vertebrae could not be held against a reference");
+        assert_says(
+            &run,
+            "1 of 2 reconstructed vertebrae could not be held against a reference",
+        );
     }
 }
