@@ -43,6 +43,7 @@ export class Scene {
       isColorbar: false,
       isNearestInterpolation: true,
       isSliceMM: true,
+      isRadiologicalConvention: true,
       meshThicknessOn2D: 0,
       renderOverlayBlend: 0,
       tileMargin: 4,
@@ -72,14 +73,17 @@ export class Scene {
     nv.setRenderAzimuthElevation(120, 15);
   }
 
-  /** Draws one vertebra; returns for each layer that could not be drawn the reason. */
-  async vertebra({ caseId, level, show, layout, opacity, clip }, signal) {
+  /** Draws one vertebra but for the layers `without`; returns for each layer that is not drawn the reason. */
+  async vertebra({ caseId, level, show, without, layout, opacity, clip }, signal) {
     const inSlices = layout !== "3d";
     const in3d = layout !== "slices";
     const at = `${encodeURIComponent(caseId)}/${encodeURIComponent(level)}`;
-    const missing = {};
-    const surfaces = in3d ? await this.#surfacesOf(at, show, missing, signal) : [];
-    const volumes = inSlices ? await this.#volumesOf(at, show, opacity, missing, signal) : [];
+    const missing = Object.fromEntries(Object.entries(without).filter(([layer]) => show.includes(layer)));
+    const there = show.filter((layer) => !(layer in missing));
+    const [surfaces, volumes] = await Promise.all([
+      in3d ? this.#surfacesOf(at, there, missing, signal) : [],
+      inSlices ? this.#volumesOf(at, there, opacity, missing, signal) : [],
+    ]);
     signal.throwIfAborted();
     this.#replace(surfaces, volumes, opacity);
     this.#centre(volumes.length > 0);
@@ -138,22 +142,19 @@ export class Scene {
   }
 
   async #surfacesOf(at, show, missing, signal) {
-    const wanted = show.filter((layer) => layer !== "errors" && !(layer === "recon" && show.includes("errors")));
-    const jobs = wanted.map(async (layer) => {
-      const surface = await this.#tried(() => this.#surface(at, layer, signal), layer, missing, signal);
-      return surface && { name: layer, layer, surface, colour: COLOURS[layer] };
-    });
-    if (show.includes("errors")) {
-      const both = () => Promise.all([this.#surface(at, "recon", signal), this.#labels(at, signal)]);
-      jobs.push(
-        this.#tried(both, "errors", missing, signal).then((found) => {
-          if (!found) return null;
-          const [surface, labels] = found;
-          return { name: "errors", layer: "recon", surface, colours: painted(surface, labels, COLOURS) };
-        }),
-      );
-    }
-    return (await Promise.all(jobs)).filter(Boolean);
+    const jobs = show.map((layer) =>
+      this.#tried(() => this.#surfaceOf(at, layer, signal), layer, missing, signal),
+    );
+    const found = (await Promise.all(jobs)).filter(Boolean);
+    // errors are painted on the reconstruction, which is then not drawn a second time
+    const isPainted = found.some(({ name }) => name === "errors");
+    return found.filter(({ name }) => !(isPainted && name === "recon"));
+  }
+
+  async #surfaceOf(at, layer, signal) {
+    if (layer !== "errors") return { name: layer, layer, surface: await this.#surface(at, layer, signal), colour: COLOURS[layer] };
+    const [surface, labels] = await Promise.all([this.#surface(at, "recon", signal), this.#labels(at, signal)]);
+    return { name: layer, layer, surface, colours: painted(surface, labels, COLOURS) };
   }
 
   async #volumesOf(at, show, opacity, missing, signal) {

@@ -132,7 +132,17 @@ function wished() {
   if (rowOf(state.case, state.level) < 0) return { why: whyNoVertebra() };
   if (state.show.length === 0) return { why: "Every layer is switched off." };
   const { level, show, layout } = state;
-  return { draw: (signal) => scene.vertebra({ ...asked, level, show, layout }, signal) };
+  const without = layersWithout(rowOf(state.case, level));
+  return { draw: (signal) => scene.vertebra({ ...asked, level, show, without, layout }, signal) };
+}
+
+/** Returns the layers that a row says it has not, with the reason. */
+function layersWithout(row) {
+  const { vertebrae } = run;
+  const without = {};
+  if (vertebrae.status[row] !== "done") without.recon = without.errors = "the vertebra failed";
+  if (vertebrae.reference_mm3[row] === null) without.reference = without.errors = "the vertebra has no reference";
+  return without;
 }
 
 function whyNoVertebra() {
