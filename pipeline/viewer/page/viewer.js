@@ -227,9 +227,11 @@ function legend(missing = {}) {
     const levels = levelsOf(state.case).filter((level) => !(level in missing));
     entries = levels.map((level) => entry(LEVEL_COLOURS[level] ?? COLOURS.neutral, level));
   } else if (state.case && state.level) {
-    const plain = state.show.filter((layer) => layer !== "errors" && !(layer in missing));
+    const hasErrors = state.show.includes("errors") && !("errors" in missing);
+    const isPainted = (layer) => layer === "recon" && hasErrors && state.layout === "3d";
+    const plain = state.show.filter((layer) => layer !== "errors" && !(layer in missing) && !isPainted(layer));
     entries = plain.map((layer) => entry(COLOURS[layer], NAMES[layer]));
-    if (state.show.includes("errors") && !("errors" in missing)) {
+    if (hasErrors) {
       entries.push(entry(COLOURS.added, "Added"), entry(COLOURS.missed, "Missed"));
     }
   }
@@ -258,8 +260,8 @@ function layers(missing) {
 function controls() {
   for (const button of find("layout").children) {
     button.setAttribute("aria-pressed", String(button.dataset.layout === state.layout));
-    button.disabled = state.spine !== "";
   }
+  find("layout").hidden = state.spine !== "";
   find("spine").setAttribute("aria-pressed", String(state.spine !== ""));
   const clip = state.clip ?? [Number(find("clip-depth").value), Number(find("clip-azimuth").value), Number(find("clip-elevation").value)];
   find("clip").checked = state.clip !== null;
