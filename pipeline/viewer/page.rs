@@ -39,6 +39,7 @@ fn files() -> Vec<File> {
         own("/facts.js", SCRIPT, include_str!("page/facts.js")),
         own("/scene.js", SCRIPT, include_str!("page/scene.js")),
         own("/mesh.js", SCRIPT, include_str!("page/mesh.js")),
+        own("/voxels.js", SCRIPT, include_str!("page/voxels.js")),
         file("/niivue.js", SCRIPT, NIIVUE),
         own("/niivue.txt", TEXT, NIIVUE_LICENCE),
     ]

@@ -1,11 +1,12 @@
 // The picture: slices of masks and surfaces in 3D, both by NiiVue. In 3D only surfaces are drawn, by a shader of our own.
 
-import { SHADER, box, painted, plain, plane, readLabels, readPly, twoSided, unpacked } from "./mesh.js";
+import { SHADER, box, painted, plain, plane, readPly, twoSided } from "./mesh.js";
 import { reason } from "./rows.js";
+import { labelColours, laidOver, readLabels } from "./voxels.js";
 import { COLOURS, LEVEL_COLOURS } from "./words.js";
 
-/** Files that are kept: those of some eight vertebrae. */
-const KEPT = 48;
+/** Files that are kept: those of some five vertebrae. */
+const KEPT = 32;
 
 /** Size in 3D and in slices: a patch is a cube of which a vertebra fills the middle. */
 const ZOOM_3D = 2;
@@ -45,7 +46,6 @@ export class Scene {
       isSliceMM: true,
       isRadiologicalConvention: true,
       meshThicknessOn2D: 0,
-      renderOverlayBlend: 0,
       tileMargin: 4,
       multiplanarShowRender: SHOW_RENDER.ALWAYS,
       multiplanarLayout: MULTIPLANAR_TYPE.COLUMN,
@@ -64,12 +64,12 @@ export class Scene {
 
   constructor(nv) {
     this.nv = nv;
+    // voxels are drawn in slices alone: rays through them would hide the surfaces, and take seconds without a graphics card
+    nv.drawImage3D = () => {};
     this.files = new Map();
     this.shader = nv.setCustomMeshShader(SHADER, "Surface");
     this.surfaces = [];
     this.layout = ["3d", false];
-    for (const [name, colour] of Object.entries(COLOURS)) nv.addColormap(`of-${name}`, ramp(colour));
-    nv.addColormap("of-errors", errorsMap());
     nv.setRenderAzimuthElevation(120, 15);
   }
 
@@ -119,10 +119,10 @@ export class Scene {
   setOpacity(opacity) {
     for (const mesh of this.nv.meshes) mesh.opacity = (opacity[mesh.layer] ?? 100) / 100;
     this.#solidFirst();
-    this.nv.volumes.forEach((volume, index) => {
-      if (volume.layer) this.nv.setOpacity(index, (opacity[volume.layer] ?? 100) / 100);
-    });
-    this.nv.drawScene();
+    const [layers] = this.nv.volumes;
+    layers?.setColormapLabel(labelColours(layers.shown, opacity));
+    if (layers) this.nv.updateGLVolume();
+    else this.nv.drawScene();
   }
 
   /** Cuts surfaces open at [depth, azimuth, elevation], or closes them. */
@@ -153,31 +153,25 @@ export class Scene {
 
   async #surfaceOf(at, layer, signal) {
     if (layer !== "errors") return { name: layer, layer, surface: await this.#surface(at, layer, signal), colour: COLOURS[layer] };
-    const [surface, labels] = await Promise.all([this.#surface(at, "recon", signal), this.#labels(at, signal)]);
+    const [surface, labels] = await Promise.all([this.#surface(at, "recon", signal), this.#labels(at, layer, signal)]);
     return { name: layer, layer, surface, colours: painted(surface, labels, COLOURS) };
   }
 
+  /** Returns masks laid over each other as one volume. */
   async #volumesOf(at, show, opacity, missing, signal) {
+    const masks = {};
     const jobs = show.map(async (layer) => {
-      const file = await this.#tried(() => this.#mask(at, layer, signal), layer, missing, signal);
-      if (!file) return null;
-      const image = await imageOf(file, `${layer}.nii.gz`, {
-        colormap: `of-${layer}`,
-        opacity: (opacity[layer] ?? 100) / 100,
-        cal_min: 0,
-        cal_max: layer === "errors" ? 3 : 1,
-      });
-      image.layer = layer;
-      return { image, file };
+      const mask = await this.#tried(() => this.#labels(at, layer, signal), layer, missing, signal);
+      if (mask) masks[layer] = mask;
     });
-    const found = (await Promise.all(jobs)).filter(Boolean);
-    if (found.length === 0) return [];
-    // the first volume gives the grid, and is all that NiiVue would draw in 3D: it is one that nobody sees
-    const grid = await imageOf(found[0].file, "grid.nii.gz", { colormap: "of-neutral", opacity: 0, cal_min: 0, cal_max: 1 });
-    // what is seen through lies above what it hides
-    const depth = (image) => (image.layer === "errors" ? -1 : image.opacity);
-    const images = found.map(({ image }) => image).sort((one, other) => depth(other) - depth(one));
-    return [grid, ...images];
+    await Promise.all(jobs);
+    const shown = show.filter((layer) => layer in masks);
+    if (shown.length === 0) return [];
+    const name = "layers.nii";
+    const layers = await globalThis.niivue.NVImage.loadFromUrl({ url: name, name, buffer: laidOver(masks) });
+    layers.shown = shown;
+    layers.setColormapLabel(labelColours(shown, opacity));
+    return [layers];
   }
 
   /** Does what may fail because something is not there, which is noted. */
@@ -196,14 +190,10 @@ export class Scene {
     return this.#kept(address, async () => readPly(await file(address, signal)));
   }
 
-  #mask(at, layer, signal) {
+  async #labels(at, layer, signal) {
     const address = `/api/mask/${at}/${layer}.nii.gz`;
-    return this.#kept(address, () => file(address, signal));
-  }
-
-  #labels(at, signal) {
-    const mask = () => this.#mask(at, "errors", signal);
-    return this.#kept(`${at} labels`, async () => readLabels(await unpacked(await mask())));
+    // packed they are a hundredth of the size
+    return readLabels(await this.#kept(address, () => file(address, signal)));
   }
 
   /** Returns what is kept under a name; what could not be had is asked for again. */
@@ -223,19 +213,22 @@ export class Scene {
 
   #replace(surfaces, volumes, opacity) {
     const { nv } = this;
-    for (const mesh of [...nv.meshes]) nv.removeMesh(mesh);
-    for (const volume of [...nv.volumes]) nv.removeVolume(volume);
-    for (const volume of volumes) nv.addVolume(volume);
-    for (const { name, layer, surface, colour, colours } of surfaces) {
+    for (const mesh of nv.meshes) mesh.unloadMesh(nv.gl);
+    nv.meshes = surfaces.map(({ name, layer, surface, colour, colours }) => {
       const { points, corners } = twoSided(surface);
       const paint = colours ?? plain(surface.points.length / 3, colour);
       const mesh = new globalThis.niivue.NVMesh(points, corners, name, paint, (opacity[layer] ?? 100) / 100, true, nv.gl);
       mesh.layer = layer;
       mesh.meshShaderIndex = this.shader;
-      nv.addMesh(mesh);
-    }
+      return mesh;
+    });
     this.surfaces = surfaces.map(({ surface }) => surface);
     this.#solidFirst();
+    // all at once: NiiVue's own addVolume and addMesh would each make every texture anew
+    nv.volumes = volumes;
+    nv.back = volumes[0] ?? null;
+    nv.overlays = volumes.slice(1);
+    nv.updateGLVolume();
   }
 
   /** What is seen through must be drawn after what is behind it. */
@@ -271,21 +264,4 @@ async function file(address, signal) {
   const response = await fetch(address, { signal });
   if (!response.ok) throw new Error(await reason(response));
   return response.arrayBuffer();
-}
-
-/** NiiVue may keep and change what it is given. */
-function imageOf(file, name, options) {
-  return globalThis.niivue.NVImage.loadFromUrl({ url: name, name, buffer: file.slice(0), ...options });
-}
-
-/** From nothing to a colour. */
-function ramp([red, green, blue]) {
-  return { R: [red, red], G: [green, green], B: [blue, blue], A: [0, 255], I: [0, 255] };
-}
-
-/** Labels 0 to 3 on a scale of 256: nothing, both, added, missed. */
-function errorsMap() {
-  const colours = [COLOURS.neutral, COLOURS.neutral, COLOURS.added, COLOURS.missed];
-  const part = (index) => colours.map((colour) => colour[index]);
-  return { R: part(0), G: part(1), B: part(2), A: [0, 90, 255, 255], I: [0, 85, 170, 255] };
 }

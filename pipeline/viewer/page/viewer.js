@@ -210,9 +210,17 @@ function described() {
   return `${state.show.map((layer) => NAMES[layer]).join(", ")} of ${state.case} ${state.level}`;
 }
 
-/** Marks a change of the picture that needs no new files. */
-async function redrawn() {
+let waiting = null;
+
+/** Changes the picture where no new files are needed; of many changes in one frame, as sliders make, the last. */
+async function later(draw) {
+  const isFirst = waiting === null;
+  waiting = draw;
+  if (!isFirst) return;
   await nextFrame();
+  const last = waiting;
+  waiting = null;
+  last();
   if (page.state === "drawn") page.picture = String(Number(page.picture ?? 0) + 1);
 }
 
@@ -297,8 +305,7 @@ function listen() {
     find(`opacity-${layer}`).addEventListener("input", (event) => {
       opacity[layer] = Number(event.target.value);
       event.target.parentElement.querySelector("output").textContent = `${opacity[layer]} %`;
-      scene?.setOpacity(opacity);
-      redrawn();
+      later(() => scene?.setOpacity(opacity));
     });
     document.querySelector(`.layer[data-layer=${layer}] i`).style.background =
       layer === "errors" ? `linear-gradient(90deg, ${css(COLOURS.added)} 50%, ${css(COLOURS.missed)} 50%)` : css(COLOURS[layer]);
@@ -398,10 +405,7 @@ function changed(names) {
   controls();
   if (any("case", "level", "spine")) tellFacts();
   if (any("case", "level", "spine") || (!state.spine && any("show", "layout"))) picture();
-  else if (any("clip")) {
-    scene?.cut(state.clip);
-    redrawn();
-  }
+  else if (any("clip")) later(() => scene?.cut(state.clip));
 }
 
 async function startScene() {
