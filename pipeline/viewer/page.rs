@@ -37,6 +37,7 @@ fn files() -> Vec<File> {
         own("/table.js", SCRIPT, include_str!("page/table.js")),
         own("/filters.js", SCRIPT, include_str!("page/filters.js")),
         own("/facts.js", SCRIPT, include_str!("page/facts.js")),
+        own("/picture.js", SCRIPT, include_str!("page/picture.js")),
         own("/scene.js", SCRIPT, include_str!("page/scene.js")),
         own("/mesh.js", SCRIPT, include_str!("page/mesh.js")),
         own("/voxels.js", SCRIPT, include_str!("page/voxels.js")),
