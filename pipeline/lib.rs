@@ -8,6 +8,7 @@ pub mod conf;
 pub mod flow;
 pub mod gauges;
 pub mod lease;
+pub mod masks;
 pub mod metrics;
 #[cfg(feature = "torch")]
 pub mod night;

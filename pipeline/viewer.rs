@@ -22,11 +22,11 @@ use std::io;
 use std::sync::Arc;
 
 use axum::Router;
+use stages::masks::MaskSource;
 use stages::results::Results;
 use stages::tables::{RunTables, TablesError};
 use tokio::net::TcpListener;
 
-use crate::masks::MaskSource;
 use live::Live;
 use shapes::Shapes;
 

@@ -27,9 +27,14 @@ mod published;
 mod python;
 mod real_data;
 mod registry;
+mod report;
+mod report_page;
 mod resume;
 mod s3;
+mod schema;
 #[cfg(feature = "torch")]
 mod train;
 mod validation;
+mod viewer;
+mod views;
 mod watched;

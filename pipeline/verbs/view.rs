@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, lookup_host};
 
 use super::tables_of;
 use crate::conf::Conf;
-use crate::masks::MaskSource;
+use crate::masks::mask_source;
 use crate::run::say;
 use crate::viewer::{Door, Viewer, router, serve};
 use crate::{Exit, RunEnd};
@@ -41,7 +41,7 @@ pub async fn view(
 ) -> Result<Exit> {
     let (addresses, door) = addresses(arguments).await?;
     let tables = tables_of(stores, conf, arguments.run.as_deref()).await?;
-    let masks = MaskSource::new(tables.clone(), Some(conf.clone()), Arc::clone(stores));
+    let masks = mask_source(&tables, conf, stores);
     let run = tables.run().to_owned();
     let viewer = Viewer::open(tables, masks).await.map_err(RunEnd::from)?;
     if viewer.results().is_nothing() {
@@ -103,7 +103,9 @@ mod tests {
             let (_, door) = addresses(&listening_at(network, true)).await.expect(network);
             assert_eq!(door, Door::Network, "{network}");
         }
-        let refused = addresses(&listening_at("8080", false)).await.expect_err("no address");
+        let refused = addresses(&listening_at("8080", false))
+            .await
+            .expect_err("no address");
         assert!(refused.to_string().contains("--listen 8080"), "{refused}");
     }
 }

@@ -12,9 +12,10 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use serde_json::json;
+use stages::masks::What;
 use stages::results::{CaseSeen, Results, VertebraSeen};
 
-use super::shapes::{Form, Mask};
+use super::shapes::Form;
 use super::{Viewer, rows};
 
 const JSON: &str = "application/json";
@@ -49,7 +50,8 @@ fn packed(body: Bytes) -> Response {
 }
 
 async fn run(State(viewer): State<Arc<Viewer>>) -> Response {
-    packed(rows::run(&viewer.live.now().await))
+    let now = viewer.live.now().await;
+    packed(rows::run(&now))
 }
 
 async fn vertebrae(State(viewer): State<Arc<Viewer>>) -> Response {
@@ -80,10 +82,10 @@ async fn mask(
     let Ok(Path((case, level, file))) = names else {
         return not_found(NO_TEXT);
     };
-    let Some(mask) = file.strip_suffix(".nii.gz").and_then(Mask::of) else {
+    let Some(what) = file.strip_suffix(".nii.gz").and_then(|name| name.parse().ok()) else {
         return not_found("expected input, recon, reference or errors, and .nii.gz");
     };
-    shape(&viewer, &case, &level, mask, Form::Nifti, GZIP).await
+    shape(&viewer, &case, &level, what, Form::Nifti, GZIP).await
 }
 
 async fn mesh(
@@ -99,9 +101,9 @@ async fn mesh(
         _ => ("", Form::Ply, PLY),
     };
     // errors are specks and shells: their surfaces show nothing
-    match Mask::of(name).filter(|mask| *mask != Mask::Errors) {
-        Some(mask) => shape(&viewer, &case, &level, mask, form, media).await,
-        None => not_found("expected input, recon or reference, and .stl or .ply"),
+    match name.parse() {
+        Ok(what) if what != What::Errors => shape(&viewer, &case, &level, what, form, media).await,
+        _ => not_found("expected input, recon or reference, and .stl or .ply"),
     }
 }
 
@@ -109,7 +111,7 @@ async fn shape(
     viewer: &Viewer,
     case: &str,
     level: &str,
-    mask: Mask,
+    what: What,
     form: Form,
     media: &'static str,
 ) -> Response {
@@ -118,7 +120,7 @@ async fn shape(
         Ok(found) => found,
         Err(words) => return not_found(words),
     };
-    match viewer.shapes.file(&case, &vertebra, mask, form).await {
+    match viewer.shapes.file(&case, &vertebra, what, form).await {
         Ok(file) => ([(CONTENT_TYPE, media)], file).into_response(),
         Err(words) => not_found(&words),
     }

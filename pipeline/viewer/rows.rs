@@ -16,16 +16,40 @@ use super::warnings::{expected, state, warnings};
 
 /// How the page names and explains each metric, and whether more is better; in the order of [`METRIC_NAMES`].
 const METRICS: [(&str, &str, bool); METRIC_NAMES.len()] = [
-    ("DSC", "Dice coefficient: how far two masks overlap, 1 where they are equal", true),
-    ("VS", "volumetric similarity: 1 where volumes are equal, wherever they lie", true),
-    ("SEN", "sensitivity: share of the reference that the mask covers", true),
+    (
+        "DSC",
+        "Dice coefficient: how far two masks overlap, 1 where they are equal",
+        true,
+    ),
+    (
+        "VS",
+        "volumetric similarity: 1 where volumes are equal, wherever they lie",
+        true,
+    ),
+    (
+        "SEN",
+        "sensitivity: share of the reference that the mask covers",
+        true,
+    ),
     ("SPEC", "specificity: share of the background left free", true),
-    ("PPV", "precision: share of the mask that lies in the reference", true),
-    ("NPV", "share of what the mask leaves free that is background", true),
+    (
+        "PPV",
+        "precision: share of the mask that lies in the reference",
+        true,
+    ),
+    (
+        "NPV",
+        "share of what the mask leaves free that is background",
+        true,
+    ),
     ("NMI", "normalised mutual information", true),
     ("CK", "Cohen's kappa: agreement beyond chance", true),
     ("Jaccard", "intersection over union", true),
-    ("HD95", "95th percentile of the distances between the surfaces", false),
+    (
+        "HD95",
+        "95th percentile of the distances between the surfaces",
+        false,
+    ),
     ("ASSD", "mean distance between the surfaces", false),
 ];
 

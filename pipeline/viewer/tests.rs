@@ -8,13 +8,13 @@ use ndarray::Array3;
 use schemas::Affine;
 use serde_json::Value;
 use stages::decode::label_map;
+use stages::masks::VertebraMasks;
 use stages::results::{CaseSeen, VertebraSeen};
 use stages::store::Stores;
 use tower::ServiceExt as _;
 
 use super::*;
 use crate::conf::Conf;
-use crate::masks::VertebraMasks;
 use crate::run::place;
 
 const ANSWER_MOST: usize = 16 << 20;
@@ -56,13 +56,14 @@ fn viewer() -> Viewer {
     let stores = Arc::new(Stores::new(conf.store));
     let output = place(&stores, "run.output", "memory:///out").expect("place");
     let tables = RunTables::new(output, "night");
-    let shapes = Shapes::new(MaskSource::new(tables, None, stores));
+    let shapes = Shapes::new(MaskSource::new(tables, async { Err("no manifest".to_owned()) }));
     let mut mask = Array3::zeros((5, 5, 5));
     mask[[2, 2, 2]] = 1_u8;
+    let mask = Arc::new(mask);
     let masks = VertebraMasks {
         affine: Affine::axis_aligned([1.0; 3], [0.0; 3]),
-        input: Ok(mask.clone()),
-        recon: Ok(mask.clone()),
+        input: Ok(Arc::clone(&mask)),
+        recon: Ok(Arc::clone(&mask)),
         reference: Ok(mask),
     };
     shapes.keep(&vertebra("p1", "L3"), masks);
@@ -208,11 +209,20 @@ async fn nothing_is_taken_and_strangers_are_turned_away() {
 
 #[tokio::test]
 async fn every_answer_tells_the_browser_to_be_strict() {
-    for path in ["/", "/viewer.js", "/api/run", "/api/mask/p1/L3/recon.nii.gz", "/nothing"] {
+    for path in [
+        "/",
+        "/viewer.js",
+        "/api/run",
+        "/api/mask/p1/L3/recon.nii.gz",
+        "/nothing",
+    ] {
         let response = get(path).await;
         let headers = response.headers();
         let policy = headers[CONTENT_SECURITY_POLICY].to_str().expect("text");
-        assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{path}");
+        assert!(
+            policy.starts_with("default-src 'none'; script-src 'self';"),
+            "{path}"
+        );
         assert!(!policy.contains("unsafe"), "{path}");
         assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
         assert_eq!(headers["referrer-policy"], "no-referrer", "{path}");

@@ -65,7 +65,10 @@ pub(super) fn warnings(results: &Results, trouble: Option<&str>) -> Vec<Warning>
     }
     versions(results, &mut warn);
     if !results.damaged.is_empty() {
-        let names = results.damaged.iter().map(|(name, why)| format!("{name} ({why})"));
+        let names = results
+            .damaged
+            .iter()
+            .map(|(name, why)| format!("{name} ({why})"));
         warn(
             "damaged",
             format!(
@@ -139,7 +142,9 @@ fn versions(results: &Results, warn: &mut impl FnMut(&'static str, String)) {
         let columns = columns(&results.missing);
         warn(
             "older",
-            format!("An older spinestream wrote some of this run; what it did not write is left empty{columns}."),
+            format!(
+                "An older spinestream wrote some of this run; what it did not write is left empty{columns}."
+            ),
         );
     }
 }
@@ -232,7 +237,9 @@ mod tests {
         results.vertebrae = vec![Arc::new(row), Arc::new(paired)];
         results.versions.insert("2".to_owned());
         results.missing.insert("cases.finished_at".to_owned());
-        results.damaged.push(("part-1.parquet".to_owned(), "cut short".to_owned()));
+        results
+            .damaged
+            .push(("part-1.parquet".to_owned(), "cut short".to_owned()));
         results.unpublished = 1;
         let expected = [
             "half_failed",

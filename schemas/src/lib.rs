@@ -10,6 +10,7 @@ pub mod rows;
 pub mod slices;
 pub mod source;
 pub mod vertebra;
+pub mod views;
 pub mod volume;
 
 pub use case::{Case, CaseId, Failure, Fault, FaultKind, ObjectKey, ObjectUrl, Outcome, Spent};

@@ -1,11 +1,12 @@
 //! Rows of the tables and their columns: one list a table gives name, type, meaning and value of each.
 //!
-//! A change here changes the golden text in `schemas/tables/` and, if it is more than a nullable addition,
-//! [`SCHEMA_VERSION`].
+//! A change here changes the golden texts in `schemas/tables/` and `docs/tables.md` and, if it is more than a nullable
+//! addition, [`SCHEMA_VERSION`].
 
 mod cases;
 mod column;
 mod comparison;
+mod document;
 mod lineage;
 mod metrics;
 mod model;
@@ -21,6 +22,7 @@ use arrow_schema::{ArrowError, Schema, SchemaRef};
 
 pub use cases::{CaseRow, TIMED_STAGES};
 pub use comparison::ComparisonRow;
+pub use document::document;
 pub use lineage::{LineageRow, SHAPE_LENGTH, Split, Verdict};
 pub use objects::ObjectRow;
 pub use vertebrae::VertebraRow;
@@ -36,10 +38,19 @@ pub const SCHEMA_KEY: &str = "spinestream.schema";
 /// Key of a column's meaning in the field metadata.
 pub const DESCRIPTION_KEY: &str = "description";
 
+/// Key of a column's unit in the field metadata; a column without a unit has none.
+pub const UNIT_KEY: &str = "unit";
+
 /// A row of one of the tables.
 pub trait Row: Sized + 'static {
     /// Name of the table: its folder below `tables/`.
     const TABLE: &'static str;
+
+    /// What a row of it is.
+    const ABOUT: &'static str;
+
+    /// Where its files lie.
+    const PLACE: &'static str;
 
     #[doc(hidden)]
     fn columns() -> Vec<Column<Self>>;
@@ -63,13 +74,18 @@ pub trait Row: Sized + 'static {
         RecordBatch::try_new(Self::schema(), arrays)
     }
 
-    /// Returns the columns as text: name, type, nullability and meaning, one a line.
+    /// Returns the columns as text: name, type, nullability, unit (- for none) and meaning, one a line.
     fn print() -> String {
         let mut text = format!("# table {} (schema version {SCHEMA_VERSION})\n", Self::TABLE);
         for field in Self::schema().fields() {
             let nullable = if field.is_nullable() { "null" } else { "not null" };
+            let unit = field.metadata().get(UNIT_KEY).map_or("-", String::as_str);
             let meaning = field.metadata().get(DESCRIPTION_KEY).map_or("", String::as_str);
-            let line = format!("{}\t{}\t{nullable}\t{meaning}\n", field.name(), field.data_type());
+            let line = format!(
+                "{}\t{}\t{nullable}\t{unit}\t{meaning}\n",
+                field.name(),
+                field.data_type()
+            );
             text.push_str(&line);
         }
         text
@@ -87,6 +103,20 @@ mod tests {
         assert_eq!(ComparisonRow::print(), include_str!("../tables/comparison.txt"));
         assert_eq!(ObjectRow::print(), include_str!("../tables/objects.txt"));
         assert_eq!(LineageRow::print(), include_str!("../tables/lineage.txt"));
+        assert_eq!(document(), include_str!("../../docs/tables.md"));
+    }
+
+    #[test]
+    fn a_unit_is_the_one_in_the_name() {
+        let schema = VertebraRow::schema();
+        let unit = |name: &str| {
+            let field = schema.field_with_name(name).expect("a column");
+            field.metadata().get(UNIT_KEY).cloned()
+        };
+        assert_eq!(unit("recon_hd95_mm").as_deref(), Some("mm"));
+        assert_eq!(unit("input_volume_mm3").as_deref(), Some("mm³"));
+        assert_eq!(unit("register_rotation_degrees_x").as_deref(), Some("degrees"));
+        assert_eq!(unit("recon_dsc"), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod evaluate;
 pub mod fetch;
 pub mod gather;
 pub mod manifest;
+pub mod masks;
 pub mod memory;
 pub mod metrics;
 #[cfg(feature = "torch")]
@@ -21,6 +22,7 @@ pub mod pool;
 pub mod reconstruct;
 pub mod registry;
 pub mod report;
+pub mod results;
 pub mod stage;
 pub mod starts;
 pub mod store;

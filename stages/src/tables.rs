@@ -7,8 +7,9 @@ mod compact;
 mod parts;
 mod published;
 mod verify;
+pub mod views;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arrow_array::RecordBatch;
 use bytes::Bytes;
@@ -26,6 +27,7 @@ use crate::store::StoreError;
 use crate::write::WriteConf;
 
 pub use compact::{Compacted, compact};
+pub(crate) use parts::PART_MOST;
 use parts::exists;
 pub use parts::{Listing, RunTables};
 pub use published::{Last, Published, fingerprint};
@@ -171,6 +173,7 @@ impl Tables {
             duration_ms: total_ms(&case.spent),
             stage_ms: stage_ms(&case.spent),
             worker: self.worker.clone(),
+            finished_at: now_ms(),
         }
     }
 
@@ -193,6 +196,7 @@ impl Tables {
             duration_ms: total_ms(&failure.spent),
             stage_ms: stage_ms(&failure.spent),
             worker: self.worker.clone(),
+            finished_at: now_ms(),
         }
     }
 }
@@ -222,6 +226,12 @@ impl Sink<Written> for Tables {
     async fn close(mut self) -> Result<(), TablesError> {
         self.publish().await
     }
+}
+
+/// Returns the milliseconds since the beginning of 1970; `None` by a clock that stands before it.
+fn now_ms() -> Option<i64> {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    i64::try_from(since.ok()?.as_millis()).ok()
 }
 
 fn total_ms(spent: &Spent) -> f64 {

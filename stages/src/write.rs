@@ -24,7 +24,8 @@ use crate::surface::{ply::ply, stl::stl, surface};
 pub struct WriteConf {
     /// Which volumes: `patch` (one NIfTI a vertebra), `scan` (all vertebrae on the scan's grid), `agreement` (shares
     /// of the samples, one NIfTI a vertebra; needs several samples), `stl` and `ply` (the surface, one file a
-    /// vertebra), `seg` (a DICOM segmentation beside the image).
+    /// vertebra), `seg` (a DICOM segmentation beside the image), `input` and `reference` (what was restored, and what it
+    /// is held against, as patches).
     pub volumes: Vec<Form>,
     /// Most cases of one Parquet part.
     pub rows_per_part: usize,
@@ -50,6 +51,11 @@ pub enum Form {
     Stl,
     /// `<case>_label-L3_desc-recon.ply`: the same surface, binary, some two fifths of the bytes.
     Ply,
+    /// `<case>_label-L3_desc-input_mask.nii.gz`: the mask that is restored, on the patch's grid. Reports and viewers cut it
+    /// again from the manifest's mask where it is not written.
+    Input,
+    /// `<case>_label-L3_desc-reference_mask.nii.gz`: the paired CT mask on the same grid, where there is one.
+    Reference,
     /// `<case>_desc-recon_seg.dcm`: all vertebrae on the slices of the case's image, where that is DICOM.
     Seg,
 }
@@ -159,8 +165,23 @@ pub fn volumes(case: &Evaluated, forms: &[Form]) -> Result<Vec<NamedVolume>, Fau
             if let Ok(reconstruction) = &vertebra.reconstructed.reconstruction {
                 let bytes = write_mask(reconstruction.mask.view(), &cropped.input.affine)?.into();
                 files.push(NamedVolume {
-                    name: patch_name(&case.origin, cropped.level, "mask"),
+                    name: patch_file(case.origin.id.as_str(), cropped.level.as_str(), "recon"),
                     bytes,
+                });
+            }
+        }
+    }
+    for vertebra in &case.vertebrae {
+        let cropped = &vertebra.reconstructed.cropped;
+        let asked = [
+            (Form::Input, "input", Some(&cropped.input)),
+            (Form::Reference, "reference", cropped.reference.as_ref()),
+        ];
+        for (form, what, patch) in asked {
+            if let Some(patch) = patch.filter(|_| forms.contains(&form)) {
+                files.push(NamedVolume {
+                    name: patch_file(case.origin.id.as_str(), cropped.level.as_str(), what),
+                    bytes: write_mask(patch.mask.view(), &patch.affine)?.into(),
                 });
             }
         }
@@ -173,7 +194,7 @@ pub fn volumes(case: &Evaluated, forms: &[Form]) -> Result<Vec<NamedVolume>, Fau
             if let Some(votes) = reconstruction.and_then(|found| found.votes.as_ref()) {
                 let shares = shares(votes, case.model.samples);
                 files.push(NamedVolume {
-                    name: patch_name(&case.origin, cropped.level, "probseg"),
+                    name: shares_file(&case.origin, cropped.level),
                     bytes: write_mask(shares.view(), &cropped.input.affine)?.into(),
                 });
             }
@@ -204,9 +225,15 @@ fn segmentation(case: &Evaluated, seg: &SegOut) -> Result<Option<NamedVolume>, F
     }))
 }
 
-/// Returns the file name of one reconstruction in patch space; `suffix` is BIDS' word for what the voxels are.
-fn patch_name(origin: &Origin, level: Level, suffix: &str) -> String {
-    format!("{}_label-{level}_desc-recon_{suffix}.nii.gz", origin.id)
+/// Returns the file name of a vertebra's mask in patch space: of the `input`, of what was made of it (`recon`), or of the
+/// `reference`.
+pub fn patch_file(case_id: &str, level: &str, what: &str) -> String {
+    format!("{case_id}_label-{level}_desc-{what}_mask.nii.gz")
+}
+
+/// Returns the file name of the share of samples that claim each voxel; the suffix is BIDS' word for it.
+fn shares_file(origin: &Origin, level: Level) -> String {
+    format!("{}_label-{level}_desc-recon_probseg.nii.gz", origin.id)
 }
 
 /// Returns the share of the samples that claim each voxel.

@@ -1,5 +1,6 @@
 //! What the tests share: cohorts in memory, runs on them, tables read back.
 
+pub mod browser;
 pub mod dicom;
 pub mod faulty;
 pub mod s3;
@@ -11,6 +12,9 @@ use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arrow_array::ArrayRef;
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{Int64Type, TimestampMillisecondType};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use bytes::Bytes;
 use flate2::Compression;
@@ -214,8 +218,13 @@ pub fn rows_of(bytes: Bytes) -> Vec<Row> {
         let batch = batch.expect("batch");
         let options = FormatOptions::new();
         let schema = batch.schema();
-        let formatters: Vec<_> = batch
-            .columns()
+        // moments as their numbers: to print them would take a table of time zones
+        let number = |column: &ArrayRef| match column.as_primitive_opt::<TimestampMillisecondType>() {
+            Some(moments) => Arc::new(moments.reinterpret_cast::<Int64Type>()) as ArrayRef,
+            None => Arc::clone(column),
+        };
+        let columns: Vec<ArrayRef> = batch.columns().iter().map(number).collect();
+        let formatters: Vec<_> = columns
             .iter()
             .map(|column| ArrayFormatter::try_new(column, &options).expect("printable"))
             .collect();
@@ -247,7 +256,15 @@ pub fn last_attempts(cases: &[Row]) -> Vec<Row> {
 /// Columns that say when, where and how fast, not what.
 pub fn is_circumstance(column: &str) -> bool {
     // the hash of a file may follow libtorch's rounding, which follows the batch
-    let others = ["worker", "batch", "attempt", "files", "seconds", "cpu_seconds"];
+    let others = [
+        "worker",
+        "batch",
+        "attempt",
+        "files",
+        "seconds",
+        "cpu_seconds",
+        "finished_at",
+    ];
     column.ends_with("_ms") || others.contains(&column)
 }
 

@@ -16,13 +16,18 @@ const ZOOM_2D = 1.15;
 const BODY = [0.5, 0.64, 0.5];
 
 /** Waits for NiiVue's script, which is large and not needed for the table. */
-function niivueLoaded() {
-  if (globalThis.niivue) return Promise.resolve();
-  return new Promise((resolve, reject) => {
-    const script = document.getElementById("niivue");
-    script.addEventListener("load", resolve);
-    script.addEventListener("error", () => reject(new Error("NiiVue's script could not be loaded")));
-  });
+async function niivueLoaded() {
+  const script = document.getElementById("niivue");
+  const failed = new Error("NiiVue's script could not be loaded");
+  if (!globalThis.niivue && document.readyState !== "complete") {
+    await new Promise((resolve, reject) => {
+      script.addEventListener("load", resolve);
+      script.addEventListener("error", () => reject(failed));
+      // a script that is loaded or lost already tells no more
+      window.addEventListener("load", resolve);
+    });
+  }
+  if (!globalThis.niivue) throw failed;
 }
 
 export class Scene {

@@ -239,7 +239,7 @@ function changed(names) {
     filters.show();
     list({ toTop: !any("of") });
   }
-  if (any("case", "level", "tab")) table.follow(true);
+  if (any("case", "level", "tab")) table.follow();
   controls();
   if (any("case", "level", "spine")) tellFacts();
   if (any("case", "level", "spine") || (!state.spine && any("show", "layout"))) picture();

@@ -1,7 +1,7 @@
 //! Table `cases`: one row a manifest case, whatever happened to it.
 
 use super::Row;
-use super::column::{Column, count, files, real, text, wide};
+use super::column::{Column, count, files, moment, real, text, wide};
 use crate::payload::WrittenFile;
 
 /// Stages whose milliseconds have a column of their own, in the order of the flow.
@@ -40,10 +40,14 @@ pub struct CaseRow {
     /// In the order of [`TIMED_STAGES`].
     pub stage_ms: [Option<f64>; TIMED_STAGES.len()],
     pub worker: String,
+    /// Milliseconds since the beginning of 1970, UTC.
+    pub finished_at: Option<i64>,
 }
 
 impl Row for CaseRow {
     const TABLE: &'static str = "cases";
+    const ABOUT: &'static str = "A row a case of the manifest and attempt, whatever happened to it";
+    const PLACE: &'static str = "<output>/tables/cases/run=<id>/part-<key>.parquet";
 
     fn case_id(&self) -> &str {
         &self.case_id
@@ -125,6 +129,11 @@ impl Row for CaseRow {
             )
             .required(),
         );
+        columns.push(moment(
+            "finished_at",
+            "circumstance: when the case's row was made, by the clock of its machine; null in files from before this column",
+            |row: &Self| row.finished_at,
+        ));
         columns
     }
 }

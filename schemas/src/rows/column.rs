@@ -8,12 +8,13 @@ use arrow_array::builder::{
 };
 use arrow_array::types::{ArrowPrimitiveType, Float32Type, UInt8Type};
 use arrow_array::{
-    ArrayRef, BooleanArray, Float64Array, ListArray, StringArray, StructArray, UInt32Array, UInt64Array,
+    ArrayRef, BooleanArray, Float64Array, ListArray, StringArray, StructArray, TimestampMillisecondArray,
+    UInt32Array, UInt64Array,
 };
 use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, Field, Fields};
 
-use super::DESCRIPTION_KEY;
+use super::{DESCRIPTION_KEY, UNIT_KEY};
 use crate::payload::WrittenFile;
 
 /// Makes the column of some rows.
@@ -46,7 +47,10 @@ impl<R> Column<R> {
     /// Returns the Arrow field.
     pub(super) fn field(&self) -> Field {
         let data_type = (self.fill)(&[]).data_type().clone();
-        let metadata = HashMap::from([(DESCRIPTION_KEY.to_owned(), self.description.clone())]);
+        let mut metadata = HashMap::from([(DESCRIPTION_KEY.to_owned(), self.description.clone())]);
+        if let Some(unit) = unit(&self.name) {
+            metadata.insert(UNIT_KEY.to_owned(), unit.to_owned());
+        }
         Field::new(&self.name, data_type, self.nullable).with_metadata(metadata)
     }
 
@@ -54,6 +58,20 @@ impl<R> Column<R> {
     pub(super) fn array(&self, rows: &[R]) -> ArrayRef {
         (self.fill)(rows)
     }
+}
+
+/// Returns the unit of a column, which is a part of its name.
+fn unit(name: &str) -> Option<&'static str> {
+    name.split('_').find_map(|part| match part {
+        // maps voxel indices to mm
+        "mm" | "affine" => Some("mm"),
+        "mm3" => Some("mm³"),
+        "ms" => Some("ms"),
+        "seconds" => Some("s"),
+        "degrees" => Some("degrees"),
+        "bytes" => Some("bytes"),
+        _ => None,
+    })
 }
 
 /// Text.
@@ -144,6 +162,19 @@ pub(super) fn real<R: 'static>(
     get: impl Fn(&R) -> Option<f64> + 'static,
 ) -> Column<R> {
     let fill = move |rows: &[R]| Arc::new(rows.iter().map(&get).collect::<Float64Array>()) as ArrayRef;
+    Column::new(name, description, Box::new(fill))
+}
+
+/// A moment: milliseconds since the beginning of 1970, UTC.
+pub(super) fn moment<R: 'static>(
+    name: &str,
+    description: &str,
+    get: impl Fn(&R) -> Option<i64> + 'static,
+) -> Column<R> {
+    let fill = move |rows: &[R]| {
+        let moments: TimestampMillisecondArray = rows.iter().map(&get).collect();
+        Arc::new(moments.with_timezone("UTC")) as ArrayRef
+    };
     Column::new(name, description, Box::new(fill))
 }
 

@@ -42,6 +42,8 @@ pub struct ComparisonRow {
 
 impl Row for ComparisonRow {
     const TABLE: &'static str = "comparison";
+    const ABOUT: &'static str = "A row a method and vertebra of a comparison";
+    const PLACE: &'static str = "<output>/tables/comparison/part-<key>.parquet";
 
     fn case_id(&self) -> &str {
         &self.case_id

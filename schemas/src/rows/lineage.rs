@@ -159,6 +159,9 @@ impl LineageRow {
 
 impl Row for LineageRow {
     const TABLE: &'static str = "lineage";
+    const ABOUT: &'static str =
+        "A row a mask that any night has seen, as it was last found, and one a case that could not be read";
+    const PLACE: &'static str = "<registry>/models/<method>/nights/<number>/lineage-<hash>.parquet";
 
     fn case_id(&self) -> &str {
         &self.case_id

@@ -36,6 +36,9 @@ pub struct ObjectRow {
 
 impl Row for ObjectRow {
     const TABLE: &'static str = "objects";
+    const ABOUT: &'static str =
+        "A row an object that a walk of a DICOM dump has found, whatever became of it";
+    const PLACE: &'static str = "<manifest>.objects.parquet";
 
     /// Empty for an object of no case.
     fn case_id(&self) -> &str {

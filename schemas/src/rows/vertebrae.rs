@@ -46,6 +46,8 @@ pub struct VertebraRow {
 
 impl Row for VertebraRow {
     const TABLE: &'static str = "vertebrae";
+    const ABOUT: &'static str = "A row a vertebra found and attempt";
+    const PLACE: &'static str = "<output>/tables/vertebrae/run=<id>/part-<key>.parquet";
 
     fn case_id(&self) -> &str {
         &self.case_id

@@ -12,7 +12,7 @@ use super::TablesError;
 use crate::store::{Place, StoreError};
 
 /// Most bytes of one published part that is read back; a part of a thousand cases has about two million.
-pub(super) const PART_MOST: u64 = 1 << 30;
+pub(crate) const PART_MOST: u64 = 1 << 30;
 
 /// Beginning of the names of markers that tell which parts a merged part takes the place of.
 const MARKER: &str = "compact-";

@@ -105,6 +105,37 @@ fn the_agreement_reads_back_as_shares_of_which_half_is_the_mask() {
 }
 
 #[test]
+fn input_and_reference_lie_beside_the_reconstruction_as_they_were_cut() {
+    let mut case = case(Reconstruction::of_mask(Array3::ones((4, 3, 2))), 1);
+    let cropped = &mut case.vertebrae[0].reconstructed.cropped;
+    let other = Array3::from_shape_fn((4, 3, 2), |(i, _, _)| u8::from(i > 1));
+    cropped.input.mask = other.clone();
+    let forms = [Form::Input, Form::Reference];
+    let names = |case: &Evaluated| -> Vec<String> {
+        let files = volumes(case, &forms).expect("files");
+        files.into_iter().map(|file| file.name).collect()
+    };
+    assert_eq!(
+        names(&case),
+        ["p1_label-L3_desc-input_mask.nii.gz"],
+        "no reference"
+    );
+    let cropped = &mut case.vertebrae[0].reconstructed.cropped;
+    cropped.reference = Some(cropped.input.clone());
+    assert_eq!(names(&case)[1], "p1_label-L3_desc-reference_mask.nii.gz");
+    let files = volumes(&case, &forms).expect("files");
+    for file in files {
+        let back = read(&file.bytes, None, 1 << 20).expect("read back");
+        assert_eq!(back.header.affine, case.grid.affine);
+        let Voxels::U8(back) = back.voxels else {
+            panic!("bytes");
+        };
+        let expected: Vec<u8> = other.t().iter().copied().collect();
+        assert_eq!(back, expected, "{}", file.name);
+    }
+}
+
+#[test]
 fn a_method_that_draws_nothing_leaves_no_agreement() {
     let alone = Reconstruction::of_mask(Array3::ones((4, 3, 2)));
     assert_eq!(volumes(&case(alone, 3), &[Form::Agreement]), Ok(Vec::new()));

@@ -7,7 +7,7 @@ import glob, hashlib, json, os, sys
 
 import duckdb
 
-CIRCUMSTANCES = {"run", "attempt", "worker", "batch"}
+CIRCUMSTANCES = {"run", "attempt", "worker", "batch", "finished_at"}
 # what must be there once: a case, a vertebra
 KEYS = {"cases": ["case_id", "attempt"], "vertebrae": ["case_id", "attempt", "level", "label"]}
 

@@ -29,7 +29,7 @@ pub struct GateConf {
     /// night itself that pass every other gate count beside them.
     pub least_known: usize,
     /// Distance of coarse shapes (1 less Dice's coefficient) below which two levels of two persons are too alike to be of
-    /// two persons; three quarters of it, where they have one level in common. 0 to let doublets in. Of the 12 persons of
+    /// two persons; four fifths of it, where they have one level in common. 0 to let doublets in. Of the 12 persons of
     /// the shared data, one scan that is there under two names lies 0.045 from itself, and the nearest two persons 0.104.
     pub duplicate_distance: f64,
 }
@@ -46,7 +46,7 @@ impl Default for GateConf {
             neighbour_ratio_least: 0.6,
             deviations_most: 3.5,
             least_known: 20,
-            duplicate_distance: 0.07,
+            duplicate_distance: 0.06,
         }
     }
 }

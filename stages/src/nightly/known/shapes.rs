@@ -61,7 +61,7 @@ impl Shapes {
     }
 
     /// Returns whether somebody else has the shapes of this case: at least two levels that are less than `most` apart, or
-    /// the only one that both have, less than three quarters as much.
+    /// the only one that both have, less than four fifths as much.
     pub fn has_twin(&self, person: &str, case: &[(Level, &[u8])], most: f64) -> bool {
         let own = self.persons.get(person).copied();
         let mut alike: BTreeMap<usize, Alike> = BTreeMap::new();
@@ -81,7 +81,7 @@ impl Shapes {
         let asked = case.iter().fold(0, |all, (level, _)| all | bit(*level));
         alike.iter().any(|(other, alike)| {
             let is_only_one = (self.levels[*other] & asked).count_ones() == 1;
-            alike.levels.count_ones() >= 2 || is_only_one && alike.nearest < most * 0.75
+            alike.levels.count_ones() >= 2 || is_only_one && alike.nearest < most * 0.8
         })
     }
 
@@ -197,7 +197,7 @@ mod tests {
         let (upper, lower) = ([200_u8; 512], [100_u8; 512]);
         let mut near = upper;
         near[..12].fill(100);
-        // 1200 of 203 600 apart: between three quarters and the whole of what is allowed below
+        // 1200 of 203 600 apart: between four fifths and the whole of what is allowed below
         let most = 0.007;
         let mut shapes = Shapes::default();
         shapes.add("a", Level::L2, &upper);

@@ -21,8 +21,10 @@ fn batch(without: Option<&str>, more: Option<Field>) -> RecordBatch {
 
 #[test]
 fn rows_from_before_a_column_was_added_have_null_there() {
-    let rows = conform::<CaseRow>(&batch(Some("files"), None)).expect("conforms");
-    assert_eq!(rows.schema(), CaseRow::schema());
+    for added in ["files", "finished_at"] {
+        let rows = conform::<CaseRow>(&batch(Some(added), None)).expect("conforms");
+        assert_eq!(rows.schema(), CaseRow::schema());
+    }
 }
 
 #[test]
