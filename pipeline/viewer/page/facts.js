@@ -82,8 +82,7 @@ function metrics(row) {
     );
   });
   body.replaceChildren(...lines);
-  const has = Object.values(row.input).concat(Object.values(row.recon)).some((value) => value !== null);
-  sections.numbers.hidden = !has;
+  sections.numbers.hidden = false;
 }
 
 function volumes(row) {

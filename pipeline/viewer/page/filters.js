@@ -48,7 +48,7 @@ export function offer() {
   const both = (name) => [...new Set([...vertebrae[name], ...cases[name]])].filter(Boolean).sort();
   options(field.status, "Any status", both("status"));
   options(field.kind, "Any kind", both("kind"));
-  const sides = [["recon", "out"], ["input", "in"], ["delta", "change"]];
+  const sides = [["recon", "recon."], ["input", "input"], ["delta", "change"]];
   const metrics = sides.flatMap(([side, word]) =>
     run.told.metrics.map(({ name, title }) => [`${side}_${name}`, `${title} ${word}`]),
   );

@@ -129,31 +129,6 @@ function smoothed(values, corners) {
   return values;
 }
 
-/** Reads a label map of bytes (NIfTI-1, unpacked) so that it can be asked for the label at a place in RAS mm. */
-export function readLabels(buffer) {
-  const bytes = new DataView(buffer);
-  const size = [0, 1, 2].map((axis) => bytes.getInt16(42 + 2 * axis, true));
-  const offset = bytes.getFloat32(108, true);
-  const rows = [280, 296, 312].map((row) => [0, 1, 2, 3].map((column) => bytes.getFloat32(row + 4 * column, true)));
-  if (bytes.getInt16(70, true) !== 2) throw new Error("expected labels of one byte");
-  const labels = new Uint8Array(buffer, offset);
-  // patches lie along the axes of the body, so that each index follows from one coordinate
-  const index = (axis, mm) => Math.round((mm - rows[axis][3]) / rows[axis][axis]);
-  return {
-    at(x, y, z) {
-      const [i, j, k] = [index(0, x), index(1, y), index(2, z)];
-      if (i < 0 || j < 0 || k < 0 || i >= size[0] || j >= size[1] || k >= size[2]) return 0;
-      return labels[i + size[0] * (j + size[1] * k)];
-    },
-  };
-}
-
-/** Unpacks gzip. */
-export async function unpacked(buffer) {
-  const stream = new Blob([buffer]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream).arrayBuffer();
-}
-
 /** Draws surfaces with a light over the viewer's shoulder; `cut` is a plane in mm, and what lies beyond it is left out. */
 export const SHADER = `#version 300 es
 precision highp int;

@@ -1,11 +1,12 @@
 // The picture: slices of masks and surfaces in 3D, both by NiiVue. In 3D only surfaces are drawn, by a shader of our own.
 
-import { SHADER, box, painted, plain, plane, readLabels, readPly, twoSided, unpacked } from "./mesh.js";
+import { SHADER, box, painted, plain, plane, readPly, twoSided } from "./mesh.js";
 import { reason } from "./rows.js";
+import { labelColours, laidOver, readLabels } from "./voxels.js";
 import { COLOURS, LEVEL_COLOURS } from "./words.js";
 
-/** Files that are kept: those of some eight vertebrae. */
-const KEPT = 48;
+/** Files that are kept: those of some five vertebrae. */
+const KEPT = 32;
 
 /** Size in 3D and in slices: a patch is a cube of which a vertebra fills the middle. */
 const ZOOM_3D = 2;
@@ -15,13 +16,18 @@ const ZOOM_2D = 1.15;
 const BODY = [0.5, 0.64, 0.5];
 
 /** Waits for NiiVue's script, which is large and not needed for the table. */
-function niivueLoaded() {
-  if (globalThis.niivue) return Promise.resolve();
-  return new Promise((resolve, reject) => {
-    const script = document.getElementById("niivue");
-    script.addEventListener("load", resolve);
-    script.addEventListener("error", () => reject(new Error("NiiVue's script could not be loaded")));
-  });
+async function niivueLoaded() {
+  const script = document.getElementById("niivue");
+  const failed = new Error("NiiVue's script could not be loaded");
+  if (!globalThis.niivue && document.readyState !== "complete") {
+    await new Promise((resolve, reject) => {
+      script.addEventListener("load", resolve);
+      script.addEventListener("error", () => reject(failed));
+      // a script that is loaded or lost already tells no more
+      window.addEventListener("load", resolve);
+    });
+  }
+  if (!globalThis.niivue) throw failed;
 }
 
 export class Scene {
@@ -43,8 +49,8 @@ export class Scene {
       isColorbar: false,
       isNearestInterpolation: true,
       isSliceMM: true,
+      isRadiologicalConvention: true,
       meshThicknessOn2D: 0,
-      renderOverlayBlend: 0,
       tileMargin: 4,
       multiplanarShowRender: SHOW_RENDER.ALWAYS,
       multiplanarLayout: MULTIPLANAR_TYPE.COLUMN,
@@ -63,23 +69,26 @@ export class Scene {
 
   constructor(nv) {
     this.nv = nv;
+    // voxels are drawn in slices alone: rays through them would hide the surfaces, and take seconds without a graphics card
+    nv.drawImage3D = () => {};
     this.files = new Map();
     this.shader = nv.setCustomMeshShader(SHADER, "Surface");
     this.surfaces = [];
     this.layout = ["3d", false];
-    for (const [name, colour] of Object.entries(COLOURS)) nv.addColormap(`of-${name}`, ramp(colour));
-    nv.addColormap("of-errors", errorsMap());
     nv.setRenderAzimuthElevation(120, 15);
   }
 
-  /** Draws one vertebra; returns for each layer that could not be drawn the reason. */
-  async vertebra({ caseId, level, show, layout, opacity, clip }, signal) {
+  /** Draws one vertebra but for the layers `without`; returns for each layer that is not drawn the reason. */
+  async vertebra({ caseId, level, show, without, layout, opacity, clip }, signal) {
     const inSlices = layout !== "3d";
     const in3d = layout !== "slices";
     const at = `${encodeURIComponent(caseId)}/${encodeURIComponent(level)}`;
-    const missing = {};
-    const surfaces = in3d ? await this.#surfacesOf(at, show, missing, signal) : [];
-    const volumes = inSlices ? await this.#volumesOf(at, show, opacity, missing, signal) : [];
+    const missing = Object.fromEntries(Object.entries(without).filter(([layer]) => show.includes(layer)));
+    const there = show.filter((layer) => !(layer in missing));
+    const [surfaces, volumes] = await Promise.all([
+      in3d ? this.#surfacesOf(at, there, missing, signal) : [],
+      inSlices ? this.#volumesOf(at, there, opacity, missing, signal) : [],
+    ]);
     signal.throwIfAborted();
     this.#replace(surfaces, volumes, opacity);
     this.#centre(volumes.length > 0);
@@ -115,10 +124,10 @@ export class Scene {
   setOpacity(opacity) {
     for (const mesh of this.nv.meshes) mesh.opacity = (opacity[mesh.layer] ?? 100) / 100;
     this.#solidFirst();
-    this.nv.volumes.forEach((volume, index) => {
-      if (volume.layer) this.nv.setOpacity(index, (opacity[volume.layer] ?? 100) / 100);
-    });
-    this.nv.drawScene();
+    const [layers] = this.nv.volumes;
+    layers?.setColormapLabel(labelColours(layers.shown, opacity));
+    if (layers) this.nv.updateGLVolume();
+    else this.nv.drawScene();
   }
 
   /** Cuts surfaces open at [depth, azimuth, elevation], or closes them. */
@@ -138,45 +147,36 @@ export class Scene {
   }
 
   async #surfacesOf(at, show, missing, signal) {
-    const wanted = show.filter((layer) => layer !== "errors" && !(layer === "recon" && show.includes("errors")));
-    const jobs = wanted.map(async (layer) => {
-      const surface = await this.#tried(() => this.#surface(at, layer, signal), layer, missing, signal);
-      return surface && { name: layer, layer, surface, colour: COLOURS[layer] };
-    });
-    if (show.includes("errors")) {
-      const both = () => Promise.all([this.#surface(at, "recon", signal), this.#labels(at, signal)]);
-      jobs.push(
-        this.#tried(both, "errors", missing, signal).then((found) => {
-          if (!found) return null;
-          const [surface, labels] = found;
-          return { name: "errors", layer: "recon", surface, colours: painted(surface, labels, COLOURS) };
-        }),
-      );
-    }
-    return (await Promise.all(jobs)).filter(Boolean);
+    const jobs = show.map((layer) =>
+      this.#tried(() => this.#surfaceOf(at, layer, signal), layer, missing, signal),
+    );
+    const found = (await Promise.all(jobs)).filter(Boolean);
+    // errors are painted on the reconstruction, which is then not drawn a second time
+    const isPainted = found.some(({ name }) => name === "errors");
+    return found.filter(({ name }) => !(isPainted && name === "recon"));
   }
 
+  async #surfaceOf(at, layer, signal) {
+    if (layer !== "errors") return { name: layer, layer, surface: await this.#surface(at, layer, signal), colour: COLOURS[layer] };
+    const [surface, labels] = await Promise.all([this.#surface(at, "recon", signal), this.#labels(at, layer, signal)]);
+    return { name: layer, layer, surface, colours: painted(surface, labels, COLOURS) };
+  }
+
+  /** Returns masks laid over each other as one volume. */
   async #volumesOf(at, show, opacity, missing, signal) {
+    const masks = {};
     const jobs = show.map(async (layer) => {
-      const file = await this.#tried(() => this.#mask(at, layer, signal), layer, missing, signal);
-      if (!file) return null;
-      const image = await imageOf(file, `${layer}.nii.gz`, {
-        colormap: `of-${layer}`,
-        opacity: (opacity[layer] ?? 100) / 100,
-        cal_min: 0,
-        cal_max: layer === "errors" ? 3 : 1,
-      });
-      image.layer = layer;
-      return { image, file };
+      const mask = await this.#tried(() => this.#labels(at, layer, signal), layer, missing, signal);
+      if (mask) masks[layer] = mask;
     });
-    const found = (await Promise.all(jobs)).filter(Boolean);
-    if (found.length === 0) return [];
-    // the first volume gives the grid, and is all that NiiVue would draw in 3D: it is one that nobody sees
-    const grid = await imageOf(found[0].file, "grid.nii.gz", { colormap: "of-neutral", opacity: 0, cal_min: 0, cal_max: 1 });
-    // what is seen through lies above what it hides
-    const depth = (image) => (image.layer === "errors" ? -1 : image.opacity);
-    const images = found.map(({ image }) => image).sort((one, other) => depth(other) - depth(one));
-    return [grid, ...images];
+    await Promise.all(jobs);
+    const shown = show.filter((layer) => layer in masks);
+    if (shown.length === 0) return [];
+    const name = "layers.nii";
+    const layers = await globalThis.niivue.NVImage.loadFromUrl({ url: name, name, buffer: laidOver(masks) });
+    layers.shown = shown;
+    layers.setColormapLabel(labelColours(shown, opacity));
+    return [layers];
   }
 
   /** Does what may fail because something is not there, which is noted. */
@@ -195,14 +195,10 @@ export class Scene {
     return this.#kept(address, async () => readPly(await file(address, signal)));
   }
 
-  #mask(at, layer, signal) {
+  async #labels(at, layer, signal) {
     const address = `/api/mask/${at}/${layer}.nii.gz`;
-    return this.#kept(address, () => file(address, signal));
-  }
-
-  #labels(at, signal) {
-    const mask = () => this.#mask(at, "errors", signal);
-    return this.#kept(`${at} labels`, async () => readLabels(await unpacked(await mask())));
+    // packed they are a hundredth of the size
+    return readLabels(await this.#kept(address, () => file(address, signal)));
   }
 
   /** Returns what is kept under a name; what could not be had is asked for again. */
@@ -222,19 +218,22 @@ export class Scene {
 
   #replace(surfaces, volumes, opacity) {
     const { nv } = this;
-    for (const mesh of [...nv.meshes]) nv.removeMesh(mesh);
-    for (const volume of [...nv.volumes]) nv.removeVolume(volume);
-    for (const volume of volumes) nv.addVolume(volume);
-    for (const { name, layer, surface, colour, colours } of surfaces) {
+    for (const mesh of nv.meshes) mesh.unloadMesh(nv.gl);
+    nv.meshes = surfaces.map(({ name, layer, surface, colour, colours }) => {
       const { points, corners } = twoSided(surface);
       const paint = colours ?? plain(surface.points.length / 3, colour);
       const mesh = new globalThis.niivue.NVMesh(points, corners, name, paint, (opacity[layer] ?? 100) / 100, true, nv.gl);
       mesh.layer = layer;
       mesh.meshShaderIndex = this.shader;
-      nv.addMesh(mesh);
-    }
+      return mesh;
+    });
     this.surfaces = surfaces.map(({ surface }) => surface);
     this.#solidFirst();
+    // all at once: NiiVue's own addVolume and addMesh would each make every texture anew
+    nv.volumes = volumes;
+    nv.back = volumes[0] ?? null;
+    nv.overlays = volumes.slice(1);
+    nv.updateGLVolume();
   }
 
   /** What is seen through must be drawn after what is behind it. */
@@ -270,21 +269,4 @@ async function file(address, signal) {
   const response = await fetch(address, { signal });
   if (!response.ok) throw new Error(await reason(response));
   return response.arrayBuffer();
-}
-
-/** NiiVue may keep and change what it is given. */
-function imageOf(file, name, options) {
-  return globalThis.niivue.NVImage.loadFromUrl({ url: name, name, buffer: file.slice(0), ...options });
-}
-
-/** From nothing to a colour. */
-function ramp([red, green, blue]) {
-  return { R: [red, red], G: [green, green], B: [blue, blue], A: [0, 255], I: [0, 255] };
-}
-
-/** Labels 0 to 3 on a scale of 256: nothing, both, added, missed. */
-function errorsMap() {
-  const colours = [COLOURS.neutral, COLOURS.neutral, COLOURS.added, COLOURS.missed];
-  const part = (index) => colours.map((colour) => colour[index]);
-  return { R: part(0), G: part(1), B: part(2), A: [0, 90, 255, 255], I: [0, 85, 170, 255] };
 }

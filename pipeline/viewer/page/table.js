@@ -21,10 +21,10 @@ function vertebraColumns() {
     { name: "case_id", title: "Case", width: 128, grow: 2, show: text },
     { name: "level", title: "Level", width: 50, show: text },
     { name: "status", title: "Status", width: 72, show: text, kind: "status" },
-    { name: `input_${of}`, title: `${title(of)} input`, width: 80, show: metric(of), kind: "number" },
-    { name: `recon_${of}`, title: `${title(of)} recon.`, width: 86, show: metric(of), kind: "number" },
-    { name: `delta_${of}`, title: "Change", width: 76, show: change, kind: "change" },
-    { name: `recon_${more}`, title: `${title(more)} recon.`, width: 88, show: metric(more), kind: "number" },
+    { name: `input_${of}`, title: `${title(of)} input`, width: 84, show: metric(of), kind: "number" },
+    { name: `recon_${of}`, title: `${title(of)} recon.`, width: 92, show: metric(of), kind: "number" },
+    { name: `delta_${of}`, title: "Change", width: 84, show: change, kind: "change" },
+    { name: `recon_${more}`, title: `${title(more)} recon.`, width: 100, show: metric(more), kind: "number" },
     { name: "recon_mm3", title: "Volume", width: 78, show: volume, kind: "number" },
     { name: "reason", title: "Notes", width: 220, grow: 3, show: text, kind: "notes" },
   ];
@@ -49,7 +49,9 @@ export class Table {
     this.body = root.querySelector(".body");
     this.none = root.querySelector(".none");
     this.rows = [];
+    /** The row that keys move from, by its place in the table and by its names. */
     this.at = -1;
+    this.names = null;
     root.addEventListener("scroll", () => this.#later());
     new ResizeObserver(() => {
       this.#widths();
@@ -79,14 +81,17 @@ export class Table {
     this.none.textContent = all > 0 ? "No row passes the filters." : `The run has no ${state.tab} yet.`;
     if (toTop) this.root.scrollTop = 0;
     this.#heads();
-    this.follow(false);
+    const table = run[state.tab];
+    this.at = table && this.names ? rows.findIndex((row) => isNamed(table, row, this.names)) : -1;
+    this.#draw();
   }
 
-  /** Marks the row that is looked at, and brings it into view if asked to. */
-  follow(intoView) {
+  /** Goes to the row that is looked at. */
+  follow() {
     const table = run[state.tab];
-    this.at = table ? this.rows.findIndex((row) => isChosen(table, row)) : -1;
-    if (intoView && this.at >= 0) this.#intoView(this.at);
+    this.names = { case: state.case, level: state.level };
+    this.at = table ? this.rows.findIndex((row) => isNamed(table, row, this.names)) : -1;
+    if (this.at >= 0) this.#intoView(this.at);
     this.#draw();
   }
 
@@ -95,15 +100,23 @@ export class Table {
     if (this.rows.length === 0) return;
     const from = this.at < 0 ? (by > 0 ? -1 : 0) : this.at;
     this.#choose(Math.min(this.rows.length - 1, Math.max(0, from + by)));
-    this.#intoView(this.at);
-    this.#draw();
   }
 
   #choose(index) {
     const row = this.rows[index];
     if (row === undefined) return;
-    this.at = index;
+    this.#goTo(index);
     this.open(row);
+  }
+
+  #goTo(index) {
+    const table = run[state.tab];
+    const row = this.rows[index];
+    if (row === undefined) return;
+    this.at = index;
+    this.names = { case: table.case_id[row], level: table.level?.[row] };
+    this.#intoView(index);
+    this.#draw();
   }
 
   #key(event) {
@@ -113,9 +126,7 @@ export class Table {
     if (event.key in moves) {
       event.preventDefault();
       const last = this.rows.length - 1;
-      this.at = Math.min(last, Math.max(0, (this.at < 0 ? -1 : this.at) + moves[event.key]));
-      this.#intoView(this.at);
-      this.#draw();
+      this.#goTo(Math.min(last, Math.max(0, this.at + moves[event.key])));
     } else if (event.key === "Enter" || event.key === " ") {
       event.preventDefault();
       this.#choose(this.at);
@@ -186,9 +197,10 @@ export class Table {
       {
         role: "row",
         id: `row-${index}`,
-        class: index === this.at ? "row active" : "row",
+        class: "row",
         "aria-rowindex": index + 2,
-        "aria-selected": String(isChosen(table, row)),
+        "aria-selected": String(index === this.at),
+        "aria-current": isNamed(table, row, state) && "true",
         "data-index": index,
         "data-case": table.case_id[row],
         "data-level": table.level?.[row],
@@ -200,9 +212,8 @@ export class Table {
   }
 }
 
-function isChosen(table, row) {
-  if (table.case_id[row] !== state.case) return false;
-  return !table.level || table.level[row] === state.level;
+function isNamed(table, row, names) {
+  return table.case_id[row] === names.case && (!table.level || table.level[row] === names.level);
 }
 
 function cell(table, { name, show, kind }, row) {

@@ -2,11 +2,11 @@
 
 import * as facts from "./facts.js";
 import * as filters from "./filters.js";
+import { cutOpen, layers, opacity, picture, seeThrough, startScene } from "./picture.js";
 import { chosen, levelsOf, refresh, rowOf, run } from "./rows.js";
-import { Scene } from "./scene.js";
 import { LAYERS, LAYOUTS, change, onChange, readAddress, state } from "./state.js";
 import { Table, shownText } from "./table.js";
-import { COLOURS, LEVEL_COLOURS, NAMES, count, counted, css, element, spoken } from "./words.js";
+import { COLOURS, count, counted, css, element } from "./words.js";
 
 const find = (id) => document.getElementById(id);
 const page = document.body.dataset;
@@ -14,13 +14,7 @@ const page = document.body.dataset;
 /** Time between two looks at how the run stands, in ms. */
 const LOOK_EVERY = 2000;
 
-/** How much is seen of each layer: what was restored shows through what it was made into. */
-const opacity = { input: 35, recon: 100, reference: 60, errors: 100 };
-
 const table = new Table(find("table"), open);
-let scene = null;
-let noScene = "";
-let drawing = new AbortController();
 
 // ---- rows ----
 
@@ -107,149 +101,13 @@ async function follow() {
   setTimeout(follow, LOOK_EVERY);
 }
 
-// ---- the picture ----
-
-function note(text) {
-  find("stage-note").textContent = text;
-  find("stage-note").hidden = text === "";
-}
-
-function titled() {
-  const isSpine = state.spine !== "";
-  const parts = [state.case || "No vertebra chosen", isSpine ? "whole spine" : state.level];
-  find("title").textContent = state.case ? parts.filter(Boolean).join(" · ") : parts[0];
-}
-
-/** Tells which vertebra or spine is to be drawn, or why none. */
-function wished() {
-  const asked = { caseId: state.case, opacity, clip: state.clip };
-  if (!state.case) return { why: "Choose a row to see its vertebra." };
-  if (state.spine) {
-    const levels = levelsOf(state.case);
-    if (levels.length === 0) return { why: whyNoVertebra() };
-    return { draw: (signal) => scene.spine({ ...asked, levels, of: state.spine }, signal) };
-  }
-  if (rowOf(state.case, state.level) < 0) return { why: whyNoVertebra() };
-  if (state.show.length === 0) return { why: "Every layer is switched off." };
-  const { level, show, layout } = state;
-  return { draw: (signal) => scene.vertebra({ ...asked, level, show, layout }, signal) };
-}
-
-function whyNoVertebra() {
-  const row = run.cases.case_id.indexOf(state.case);
-  if (row < 0) return `This run has no row of case ${state.case}.`;
-  if (run.cases.status[row] !== "failed") return "This case has no such vertebra.";
-  const [kind, message] = [run.cases.kind[row], run.cases.message[row]];
-  return `The case failed (${kind ?? "no kind given"}): ${message ?? spoken(run.cases.reason[row] ?? "no reason given")}.`;
-}
-
-async function picture() {
-  drawing.abort();
-  drawing = new AbortController();
-  const { signal } = drawing;
-  titled();
-  layers({});
-  const wish = wished();
-  if (noScene || wish.why) {
-    scene?.clear();
-    legend();
-    note(state.case && noScene && !wish.why ? noScene : wish.why);
-    describe("Nothing is drawn");
-    page.state = state.case ? "failed" : "ready";
-    return;
-  }
-  if (!scene) return;
-  page.state = "drawing";
-  const busy = setTimeout(() => (find("busy").hidden = false), 150);
-  try {
-    const { missing, isEmpty } = await wish.draw(signal);
-    layers(missing);
-    legend(missing);
-    const reasons = [...new Set(Object.values(missing))].join("; ");
-    note(isEmpty ? `Nothing to draw: ${reasons}.` : "");
-    await nextFrame();
-    if (signal.aborted) return;
-    describe(isEmpty ? "Nothing is drawn" : described());
-    page.state = isEmpty ? "failed" : "drawn";
-    if (!isEmpty) {
-      page.firstPictureMs ??= String(Math.round(performance.now()));
-      page.picture = String(Number(page.picture ?? 0) + 1);
-    }
-  } catch (error) {
-    if (signal.aborted) return;
-    note(`Nothing could be drawn: ${error.message}.`);
-    page.state = "failed";
-  } finally {
-    clearTimeout(busy);
-    if (!signal.aborted) find("busy").hidden = true;
-  }
-}
-
-function nextFrame() {
-  // a page that nobody sees has no frames
-  if (document.hidden) return Promise.resolve();
-  return new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
-}
-
-function describe(text) {
-  find("canvas").setAttribute("aria-label", text);
-}
-
-function described() {
-  if (state.spine) return `${NAMES[state.spine]} of the whole spine of ${state.case}`;
-  return `${state.show.map((layer) => NAMES[layer]).join(", ")} of ${state.case} ${state.level}`;
-}
-
-/** Marks a change of the picture that needs no new files. */
-async function redrawn() {
-  await nextFrame();
-  if (page.state === "drawn") page.picture = String(Number(page.picture ?? 0) + 1);
-}
-
-function legend(missing = {}) {
-  const entry = (colour, name) => {
-    const swatch = element("i", { "aria-hidden": "true" });
-    swatch.style.background = css(colour);
-    return element("li", {}, swatch, name);
-  };
-  let entries = [];
-  if (state.spine && state.case) {
-    const levels = levelsOf(state.case).filter((level) => !(level in missing));
-    entries = levels.map((level) => entry(LEVEL_COLOURS[level] ?? COLOURS.neutral, level));
-  } else if (state.case && state.level) {
-    const plain = state.show.filter((layer) => layer !== "errors" && !(layer in missing));
-    entries = plain.map((layer) => entry(COLOURS[layer], NAMES[layer]));
-    if (state.show.includes("errors") && !("errors" in missing)) {
-      entries.push(entry(COLOURS.added, "Added"), entry(COLOURS.missed, "Missed"));
-    }
-  }
-  find("legend").replaceChildren(...entries);
-}
-
 // ---- controls of the picture ----
-
-function layers(missing) {
-  const isSpine = state.spine !== "";
-  for (const row of document.querySelectorAll(".layer")) {
-    const { layer } = row.dataset;
-    row.hidden = isSpine;
-    row.classList.toggle("missing", layer in missing);
-    row.querySelector("small").textContent = missing[layer] ?? "";
-    find(`show-${layer}`).checked = state.show.includes(layer);
-    const slider = find(`opacity-${layer}`);
-    slider.value = opacity[layer];
-    slider.disabled = !state.show.includes(layer);
-    row.querySelector("output").textContent = `${opacity[layer]} %`;
-  }
-  find("spine-choice").hidden = !isSpine;
-  find("spine-of").value = state.spine || "recon";
-}
 
 function controls() {
   for (const button of find("layout").children) {
     button.setAttribute("aria-pressed", String(button.dataset.layout === state.layout));
-    button.disabled = state.spine !== "";
   }
+  find("layout").hidden = state.spine !== "";
   find("spine").setAttribute("aria-pressed", String(state.spine !== ""));
   const clip = state.clip ?? [Number(find("clip-depth").value), Number(find("clip-azimuth").value), Number(find("clip-elevation").value)];
   find("clip").checked = state.clip !== null;
@@ -285,8 +143,7 @@ function listen() {
     find(`opacity-${layer}`).addEventListener("input", (event) => {
       opacity[layer] = Number(event.target.value);
       event.target.parentElement.querySelector("output").textContent = `${opacity[layer]} %`;
-      scene?.setOpacity(opacity);
-      redrawn();
+      seeThrough();
     });
     document.querySelector(`.layer[data-layer=${layer}] i`).style.background =
       layer === "errors" ? `linear-gradient(90deg, ${css(COLOURS.added)} 50%, ${css(COLOURS.missed)} 50%)` : css(COLOURS[layer]);
@@ -382,27 +239,11 @@ function changed(names) {
     filters.show();
     list({ toTop: !any("of") });
   }
-  if (any("case", "level", "tab")) table.follow(true);
+  if (any("case", "level", "tab")) table.follow();
   controls();
   if (any("case", "level", "spine")) tellFacts();
   if (any("case", "level", "spine") || (!state.spine && any("show", "layout"))) picture();
-  else if (any("clip")) {
-    scene?.cut(state.clip);
-    redrawn();
-  }
-}
-
-async function startScene() {
-  if (run.told && !run.told.niivue) {
-    noScene = "Pictures need NiiVue, which this build has not: run cargo xtask setup and build again. Table and numbers are all here.";
-    return;
-  }
-  try {
-    scene = await Scene.open(find("canvas"));
-    new ResizeObserver(() => scene.resize()).observe(find("picture"));
-  } catch (error) {
-    noScene = `No picture can be drawn: ${error.message}. Table and numbers are all here.`;
-  }
+  else if (any("clip")) cutOpen();
 }
 
 async function start() {
@@ -418,7 +259,7 @@ async function start() {
   layers({});
   setTimeout(follow, LOOK_EVERY);
   await startScene();
-  if (state.case || noScene) await picture();
+  await picture();
 }
 
 start();
