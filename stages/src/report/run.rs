@@ -32,6 +32,7 @@ use super::page::page;
 use crate::results::Results;
 
 pub use choose::{Chosen, Why, choose};
+pub use made::{Card, SHIPPED};
 pub use pictures::Panel;
 
 use facts::Facts;
@@ -49,6 +50,8 @@ pub struct RunReport<'a> {
     pub results: &'a Results,
     /// The vertebrae shown, see [`choose()`].
     pub panels: &'a [Panel],
+    /// What is known of the models that made it.
+    pub cards: &'a [Card],
     /// When the page is made.
     pub made: SystemTime,
 }
@@ -63,7 +66,7 @@ pub fn html(report: &RunReport<'_>) -> String {
         pictures::section(&facts, report.panels),
         latents::section(&facts),
         times::section(&facts),
-        made::model(&facts),
+        made::model(&facts, report.cards),
         made::provenance(&facts, &clock(report.made)),
         glossary::section(),
     ];

@@ -16,7 +16,16 @@ use crate::results::Record;
 use crate::tables::SOFTWARE_VERSION;
 
 /// How the versions of the weights begin that the program comes with.
-const SHIPPED: &str = "compact-";
+pub const SHIPPED: &str = "compact-";
+
+/// What a version of weights says of itself for people: its model card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Card {
+    /// The version, or how a family of versions begins.
+    pub version: String,
+    /// Its text, Markdown.
+    pub text: String,
+}
 
 /// Keys of a record's model block, and how the page names them.
 const MODEL_KEYS: [(&str, &str); 8] = [
@@ -31,7 +40,7 @@ const MODEL_KEYS: [(&str, &str); 8] = [
 ];
 
 /// Returns the section on the model.
-pub(super) fn model(facts: &Facts<'_>) -> Section {
+pub(super) fn model(facts: &Facts<'_>, cards: &[Card]) -> Section {
     let recorded = facts
         .starts
         .iter()
@@ -48,7 +57,9 @@ pub(super) fn model(facts: &Facts<'_>) -> Section {
     Section {
         id: "model",
         title: "Model",
-        body: all([recorded, by_rows(facts), card(facts)]),
+        body: all([recorded, by_rows(facts), use_of(facts)]
+            .into_iter()
+            .chain(cards.iter().map(card))),
     }
 }
 
@@ -105,8 +116,23 @@ fn by_rows(facts: &Facts<'_>) -> Markup {
     all(mixture.into_iter().chain([table.finish()]))
 }
 
+/// Returns a model card as it was written.
+fn card(card: &Card) -> Markup {
+    folded(
+        &format!("Model card of {}", card.version),
+        preformatted(&card.text),
+    )
+}
+
+/// Returns a text line by line.
+fn preformatted(text: &str) -> Markup {
+    // a line break is the only white space that must stay
+    let lines: Vec<String> = text.lines().map(escape).collect();
+    Markup::trusted(format!("<pre><code>{}</code></pre>\n", lines.join("\n")))
+}
+
 /// Says what the shipped weights are for, if it were they.
-fn card(facts: &Facts<'_>) -> Markup {
+fn use_of(facts: &Facts<'_>) -> Markup {
     let mut vertebrae = facts.vertebrae(None);
     if !vertebrae.any(|vertebra| vertebra.model_version.starts_with(SHIPPED)) {
         return paragraph(
@@ -116,7 +142,7 @@ fn card(facts: &Facts<'_>) -> Markup {
     paragraph(
         "Versions that begin with compact- are the shipped weights. They restore a lumbar vertebra's mask, drawn on \
          thick-slice MRI, to the shape that CT would show; research use only. What they were trained on, what they were \
-         held against and where they fail is told in models/weights/README.md of the program's source.",
+         held against and where they fail is told in their card.",
     )
 }
 
@@ -219,10 +245,7 @@ fn time(record: &Record, pointer: &str) -> Markup {
 fn configuration(facts: &Facts<'_>) -> Option<Markup> {
     let configuration = facts.last()?.json.get("configuration")?;
     let text = serde_json::to_string_pretty(configuration).ok()?;
-    // a line break is the only white space that must stay
-    let lines: Vec<String> = text.lines().map(escape).collect();
-    let pre = format!("<pre><code>{}</code></pre>\n", lines.join("\n"));
-    Some(folded("Configuration of the last start", Markup::trusted(pre)))
+    Some(folded("Configuration of the last start", preformatted(&text)))
 }
 
 #[cfg(test)]

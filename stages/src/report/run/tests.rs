@@ -18,6 +18,7 @@ fn page_of(results: &Results, panels: &[Panel]) -> String {
     html(&RunReport {
         results,
         panels,
+        cards: &[],
         made,
     })
 }
@@ -25,6 +26,24 @@ fn page_of(results: &Results, panels: &[Panel]) -> String {
 fn panels(results: &Results, count: usize) -> Vec<Panel> {
     let chosen = choose(results, count).into_iter();
     chosen.map(|chosen| Panel::draw(chosen, &masks())).collect()
+}
+
+#[test]
+fn model_cards_stand_in_the_page_line_by_line_and_cannot_leave_it() {
+    let card = Card {
+        version: "v20260101-0a<b>".to_owned(),
+        text: "# card\n\n| a | b |\n</pre><script>".to_owned(),
+    };
+    let run = sample();
+    let page = html(&RunReport {
+        results: &run,
+        panels: &[],
+        cards: &[card],
+        made: UNIX_EPOCH,
+    });
+    assert_stands_alone(&page);
+    assert!(page.contains("Model card of v20260101-0a&lt;b&gt;"));
+    assert!(page.contains("# card\n\n| a | b |\n&lt;/pre&gt;&lt;script&gt;"));
 }
 
 #[test]
