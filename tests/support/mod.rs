@@ -1,6 +1,7 @@
 //! What the tests share: cohorts in memory, runs on them, tables read back.
 
 pub mod dicom;
+pub mod disk;
 pub mod faulty;
 pub mod s3;
 #[cfg(feature = "torch")]
