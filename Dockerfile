@@ -1,6 +1,9 @@
 # For the CPU: docker build .    With the CUDA libraries, which want an NVIDIA driver of 580 or newer and the container
 # toolkit on the host: docker build --build-arg DEVICE=cuda .    DuckDB on the tables: docker build --target analyst .
 
+# npm, which fetches what the viewer draws with.
+FROM node:20.20.2-bookworm-slim AS node
+
 FROM rust:1.95.0-slim-bookworm AS build
 # Not named LIBTORCH: inside RUN it would be a variable that the build of tch takes for a folder.
 ARG DEVICE=cpu
@@ -10,6 +13,9 @@ ENV RUSTUP_TOOLCHAIN=1.95.0 SPINESTREAM_CACHE=/cache
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends g++ python3 python3-pip \
     && rm -rf /var/lib/apt/lists/*
+COPY --from=node /usr/local/bin/node /usr/local/bin/node
+COPY --from=node /usr/local/lib/node_modules/npm /usr/local/lib/node_modules/npm
+RUN ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm
 WORKDIR /build
 COPY . .
 # Only /app leaves this stage: the binary, and libtorch where its run path (.cargo/config.toml) looks for it.
@@ -17,6 +23,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target,sharing=locked \
     --mount=type=cache,target=/cache \
     cargo xtask setup "--$DEVICE" \
+    && test -s .niivue/niivue.umd.js \
     && cargo build --release --locked --bin spinestream \
     && mkdir -p /app/.libtorch /app/target/release \
     && cp -a .libtorch/. /app/.libtorch \

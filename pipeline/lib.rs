@@ -22,6 +22,7 @@ pub mod summary;
 pub mod tally;
 pub mod verbs;
 pub mod view;
+pub mod viewer;
 pub mod widths;
 
 #[cfg(feature = "torch")]

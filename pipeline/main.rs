@@ -68,6 +68,10 @@ enum Verb {
     Compact(verbs::compact::Arguments),
     /// Prints what loads the tables, and ready views over them, into DuckDB, DataFusion or Polars.
     Views(verbs::views::Arguments),
+    /// Writes what came of a run as one HTML page: outcomes, metrics, pictures, times, model, provenance.
+    Report(verbs::report::Arguments),
+    /// Shows a run on a web page of this machine: a table to sort and filter, and every vertebra in 3D.
+    View(verbs::view::Arguments),
     /// Writes a cohort manifest by walking a folder or bucket of masks, or of DICOM objects.
     Manifest(verbs::manifest::Arguments),
     /// Shows what the decoder sees in a file, or the fault it would become.
@@ -130,6 +134,11 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
             Verb::Verify(arguments) => verbs::verify::verify(arguments, &conf, &stores).await,
             Verb::Compact(arguments) => verbs::compact::compact(arguments, &conf, &stores).await,
             Verb::Views(arguments) => verbs::views::views(arguments, &conf),
+            Verb::Report(arguments) => verbs::report::report(arguments, &conf, &stores).await,
+            Verb::View(arguments) => {
+                let stop = stop_signal("the page is closed, the run stays as it is");
+                verbs::view::view(arguments, &conf, &stores, stop).await
+            }
             Verb::Manifest(arguments) => verbs::manifest::manifest(arguments, &conf, &stores).await,
             Verb::Inspect(arguments) => verbs::inspect::inspect(arguments, &conf, &stores).await,
             Verb::Phantom(arguments) => verbs::phantom::phantom(arguments, &stores).await,

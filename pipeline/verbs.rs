@@ -11,10 +11,12 @@ pub mod models;
 pub mod nightly;
 pub mod phantom;
 pub mod plan;
+pub mod report;
 pub mod run;
 #[cfg(feature = "torch")]
 pub mod train;
 pub mod verify;
+pub mod view;
 pub mod views;
 
 use std::sync::Arc;

@@ -28,6 +28,8 @@ mod published;
 mod python;
 mod real_data;
 mod registry;
+mod report;
+mod report_page;
 mod resume;
 mod s3;
 mod schema;
@@ -35,5 +37,6 @@ mod shard;
 #[cfg(feature = "torch")]
 mod train;
 mod validation;
+mod viewer;
 mod views;
 mod watched;

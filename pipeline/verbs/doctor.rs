@@ -5,6 +5,7 @@ use stages::tables::SOFTWARE_VERSION;
 
 use crate::Exit;
 use crate::conf::Conf;
+use crate::viewer::assets::NIIVUE;
 
 /// Prints what this build and machine can do; exit code 1 if the configured pool could not start.
 pub fn doctor(conf: &Conf) -> Exit {
@@ -20,6 +21,7 @@ pub fn doctor(conf: &Conf) -> Exit {
     println!("{}", models::device_report());
     #[cfg(not(feature = "torch"))]
     println!("built without feature torch: only models without a network are there");
+    println!("{}", viewer_report(NIIVUE));
     let mut fit = true;
     for device in &conf.pool.devices {
         match models::open(&conf.model, &models::LoadedWeights::new(), device) {
@@ -35,4 +37,24 @@ pub fn doctor(conf: &Conf) -> Exit {
         }
     }
     if fit { Exit::Done } else { Exit::SomeFailed }
+}
+
+/// Says whether the viewer has what it draws with.
+fn viewer_report(script: &[u8]) -> String {
+    if script.is_empty() {
+        let remedy = "install npm, run `cargo xtask setup` and build again";
+        return format!("viewer: built without NiiVue, it shows tables but no 3D; {remedy}");
+    }
+    format!("viewer: with NiiVue, {} KiB", script.len() >> 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_without_niivue_is_told_with_its_remedy() {
+        assert!(viewer_report(b"").contains("cargo xtask setup"));
+        assert_eq!(viewer_report(&[0; 2048]), "viewer: with NiiVue, 2 KiB");
+    }
 }

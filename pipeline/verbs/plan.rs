@@ -250,6 +250,10 @@ async fn speed(tables: &RunTables, chain: &[String]) -> Result<Option<f64>, RunE
     let runs = tables.runs();
     let (mut cases, mut seconds) = (0, 0.0);
     for object in runs.list().await.map_err(|error| RunEnd::Tables(error.into()))? {
+        // a report may lie beside the records
+        if object.location.extension() != Some("json") {
+            continue;
+        }
         let place = Place {
             store: runs.store.clone(),
             path: object.location,

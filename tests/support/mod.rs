@@ -1,5 +1,6 @@
 //! What the tests share: cohorts in memory, runs on them, tables read back.
 
+pub mod browser;
 pub mod dicom;
 pub mod disk;
 pub mod faulty;

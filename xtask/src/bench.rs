@@ -18,6 +18,7 @@ mod sheet;
 mod slices;
 mod soak;
 mod store;
+mod view;
 mod watch;
 mod whole;
 
@@ -71,6 +72,8 @@ pub enum Bench {
     Cohort(whole::Arguments),
     /// Runs ever more cases, and says whether time grows with them and memory does not.
     Scale(scale::Arguments),
+    /// Opens the viewer's page of a large run in a browser: what it weighs, and when its first picture stands.
+    View(view::Arguments),
 }
 
 impl Bench {
@@ -87,6 +90,7 @@ impl Bench {
             Self::Model(arguments) => model::model(arguments, checkout, cache),
             Self::Cohort(arguments) => whole::whole(arguments, checkout, cache),
             Self::Scale(arguments) => scale::scale(arguments, checkout, cache),
+            Self::View(arguments) => view::view(arguments, checkout, cache),
         }
     }
 }

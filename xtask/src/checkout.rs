@@ -1,10 +1,11 @@
 //! The checkout that this xtask was built in, and cargo as it runs there.
 
-use std::env;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{self, Command, ExitStatus};
+use std::{env, fs, io};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 /// Root folder of a checkout.
 #[derive(Debug, Clone)]
@@ -56,4 +57,49 @@ impl Checkout {
 pub fn run(command: &mut Command) -> Result<ExitStatus> {
     let name = command.get_program().to_string_lossy().into_owned();
     command.status().with_context(|| format!("cannot start {name}"))
+}
+
+/// Makes `link` point to `place`, in one step, so that a build at the same time sees the old or the new.
+///
+/// # Errors
+/// Something that is no link is there already, or its folder cannot be written.
+pub fn link(link: &Path, place: &Path) -> Result<()> {
+    match fs::read_link(link) {
+        Ok(target) if target == place => return Ok(()),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(_) => bail!(
+            "{} is no link: move it away, set-up makes a link there",
+            link.display()
+        ),
+    }
+    let name = link.file_name().context("a link has a name")?;
+    let fresh = link.with_file_name(format!("{}-{}", name.to_string_lossy(), process::id()));
+    symlink(place, &fresh).context("cannot write into the checkout")?;
+    fs::rename(&fresh, link).with_context(|| format!("cannot link {}", link.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_link_is_made_moved_and_left_alone() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join(".libtorch");
+        for target in ["one", "two", "two"] {
+            link(&path, Path::new(target)).expect("linked");
+            assert_eq!(fs::read_link(&path).expect("a link"), Path::new(target));
+        }
+        assert_eq!(fs::read_dir(folder.path()).expect("folder").count(), 1);
+    }
+
+    #[test]
+    fn a_folder_in_the_link_s_place_is_not_touched() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join(".libtorch");
+        fs::create_dir(&path).expect("folder");
+        let error = link(&path, Path::new("one")).expect_err("refused");
+        assert!(error.to_string().contains("is no link"), "{error}");
+    }
 }

@@ -7,16 +7,15 @@
 //! then find everything. A binary built against one runs with the other.
 
 use std::ffi::OsString;
-use std::fs;
-use std::io;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
-use std::process::{self, Command, Stdio};
-use std::{env, fmt};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::{env, fmt, fs};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::cache::{self, Cache, Workbench};
+use crate::checkout::link;
 use crate::programs::run_quietly;
 use crate::report;
 use crate::wheels::{self, Wheel};
@@ -119,7 +118,7 @@ impl fmt::Display for Kind {
 /// What is missing on this machine, or what went wrong.
 pub fn set_up(checkout: &Path, cache: &Cache, kind: Kind) -> Result<()> {
     let place = cache.item(&kind.item(), &kind.recipe(), |bench| lay_out(kind, bench))?;
-    link(checkout, &place)?;
+    link(&checkout.join(".libtorch"), &place)?;
     report::stage(&format!("libtorch {VERSION} ({kind}) is at {}", place.display()));
     let ours = checkout.join(".libtorch");
     if let Some(other) = env::var_os("LIBTORCH").filter(|other| Path::new(other) != ours) {
@@ -215,50 +214,9 @@ fn make_shim(compiler: &OsString, bench: &Workbench, lib: &Path) -> Result<()> {
     run_quietly(&mut command)
 }
 
-/// Makes `<checkout>/.libtorch` point there, in one step, so that a build at the same time sees the old or
-/// the new.
-fn link(checkout: &Path, place: &Path) -> Result<()> {
-    let link = checkout.join(".libtorch");
-    match fs::read_link(&link) {
-        Ok(target) if target == place => return Ok(()),
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(_) => bail!(
-            "{} is no link: move it away, set-up makes a link there",
-            link.display()
-        ),
-    }
-    let fresh: PathBuf = checkout.join(format!(".libtorch-{}", process::id()));
-    symlink(place, &fresh).context("cannot write into the checkout")?;
-    fs::rename(&fresh, &link).context("cannot link .libtorch")?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_link_is_made_moved_and_left_alone() {
-        let folder = tempfile::tempdir().expect("folder");
-        let link_to = |name: &str| link(folder.path(), Path::new(name)).expect("linked");
-        for target in ["one", "two", "two"] {
-            link_to(target);
-            assert_eq!(
-                fs::read_link(folder.path().join(".libtorch")).expect("a link"),
-                Path::new(target)
-            );
-        }
-        assert_eq!(fs::read_dir(folder.path()).expect("folder").count(), 1);
-    }
-
-    #[test]
-    fn a_libtorch_folder_in_the_link_s_place_is_not_touched() {
-        let folder = tempfile::tempdir().expect("folder");
-        fs::create_dir(folder.path().join(".libtorch")).expect("folder");
-        let error = link(folder.path(), Path::new("one")).expect_err("refused");
-        assert!(error.to_string().contains("is no link"), "{error}");
-    }
 
     #[test]
     fn both_layouts_pin_the_same_torch() {

@@ -3,6 +3,7 @@
 //! It stands alone: it links no libtorch and knows the program only by its command line.
 
 mod bench;
+mod browser;
 mod cache;
 mod checkout;
 mod demo;
@@ -10,6 +11,7 @@ mod dicom3tools;
 mod environment;
 mod libtorch;
 mod manifest;
+mod niivue;
 mod programs;
 mod report;
 mod sample;
@@ -17,6 +19,7 @@ mod seaweed;
 mod spinestream;
 mod test_python;
 mod testing;
+mod webdriver;
 mod wheels;
 
 use std::process::{ExitCode, ExitStatus};
@@ -43,7 +46,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Lays out libtorch and links .libtorch to it, after which plain cargo commands work.
+    /// Lays out libtorch and links .libtorch to it, after which plain cargo commands work; and NiiVue for the viewer.
     Setup {
         /// With CUDA (the default where `nvidia-smi` lists a GPU; 2.5 GB to fetch).
         #[arg(long, conflicts_with = "cpu")]
@@ -92,6 +95,7 @@ fn act(verb: Verb) -> Result<ExitCode> {
                 _ => Kind::of_machine(),
             };
             libtorch::set_up(&checkout.root, &cache, kind)?;
+            niivue::set_up_or_warn(&checkout.root, &cache);
         }
         Verb::Sample => {
             sample::set_up(&cache)?;

@@ -9,7 +9,7 @@ use crate::cache::Cache;
 use crate::checkout::{Checkout, run};
 use crate::libtorch::{self, Kind};
 use crate::programs::Python;
-use crate::report;
+use crate::{niivue, report};
 
 /// A build of the program.
 #[derive(Debug)]
@@ -19,12 +19,13 @@ pub struct Binary {
 }
 
 impl Binary {
-    /// Returns the release build of the checkout, made now, and libtorch with it if it is not there.
+    /// Returns the release build of the checkout, made now, and what it is built with if that is not there.
     ///
     /// # Errors
     /// Set-up or build failed.
     pub fn build(checkout: &Checkout, cache: &Cache) -> Result<Self> {
         libtorch::set_up_unless_linked(&checkout.root, cache, Kind::of_machine())?;
+        niivue::set_up_or_warn(&checkout.root, cache);
         report::stage("building spinestream …");
         let built = run(checkout
             .cargo()

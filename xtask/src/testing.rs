@@ -9,7 +9,7 @@ use crate::cache::Cache;
 use crate::checkout::{Checkout, run};
 use crate::libtorch::{self, Kind};
 use crate::seaweed::{self, Server};
-use crate::{dicom3tools, report, sample, test_python};
+use crate::{browser, dicom3tools, niivue, report, sample, test_python};
 
 /// Sets up what tests need and runs them, with `arguments` handed to the runner.
 ///
@@ -17,10 +17,12 @@ use crate::{dicom3tools, report, sample, test_python};
 /// Set-up failed, or the runner cannot be started; a failing test is told by the status.
 pub fn test(checkout: &Checkout, cache: &Cache, arguments: &[String]) -> Result<ExitStatus> {
     libtorch::set_up_unless_linked(&checkout.root, cache, Kind::Cpu)?;
+    niivue::set_up_or_warn(&checkout.root, cache);
     let fixtures = Fixtures {
         sample: sample::set_up(cache)?,
         python: test_python::set_up(cache),
         dciodvfy: dicom3tools::set_up(cache),
+        chromedriver: browser::find(),
         store: Store::start(cache),
     };
     fixtures.warn();
@@ -65,6 +67,7 @@ struct Fixtures {
     sample: PathBuf,
     python: Result<PathBuf>,
     dciodvfy: Result<PathBuf>,
+    chromedriver: Result<PathBuf>,
     store: Result<Store>,
 }
 
@@ -89,6 +92,7 @@ impl Fixtures {
         let errors = [
             ("Python", self.python.as_ref().err()),
             ("the DICOM validator", self.dciodvfy.as_ref().err()),
+            ("a browser", self.chromedriver.as_ref().err()),
             ("an S3 server", self.store.as_ref().err()),
         ];
         for (what, error) in errors {
@@ -106,6 +110,9 @@ impl Fixtures {
         }
         if let Ok(dciodvfy) = &self.dciodvfy {
             command.env("SPINESTREAM_DCIODVFY", dciodvfy);
+        }
+        if let Ok(chromedriver) = &self.chromedriver {
+            command.env("SPINESTREAM_CHROMEDRIVER", chromedriver);
         }
         // no AWS_… here: a test that wants the server says so itself
         if let Ok(store) = &self.store {

@@ -6,7 +6,7 @@ use schemas::ObjectUrl;
 use super::*;
 use crate::decode::nifti::read;
 use crate::store::{Place, Stores};
-use crate::surface::testing::read_stl;
+use crate::surface::testing::{read_ply, read_stl};
 
 fn masks(recon: &[usize], reference: &[usize]) -> VertebraMasks {
     let mask = |set: &[usize]| {
@@ -40,6 +40,8 @@ fn surfaces_are_those_of_masks_and_lie_in_the_world() {
     let masks = masks(&[1, 2], &[]);
     let (_, triangles) = read_stl(&masks.stl(What::Recon).expect("a surface"));
     assert!(!triangles.is_empty());
+    let (_, mesh) = read_ply(&masks.ply(What::Recon).expect("a surface"));
+    assert_eq!(mesh.triangles.len(), triangles.len());
     for what in [What::Reference, What::Errors] {
         assert!(masks.stl(what).is_err(), "{what:?}");
     }

@@ -3,7 +3,6 @@
 mod found;
 mod judged;
 mod made;
-mod page;
 mod reasons;
 mod strip;
 #[cfg(test)]
@@ -19,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::drift::Drift;
 use super::judge::{INPUT, Judgement};
+use crate::report::page::page;
 
 pub use reasons::explain;
 #[cfg(test)]
@@ -170,5 +170,5 @@ pub fn html(report: &NightReport) -> String {
     sections.push(made::provenance(report));
     sections.push(made::glossary());
     let title = format!("Night {} of {}", report.night, report.method);
-    page::page(&title, &verdict::opening(report), &sections)
+    page(&title, &verdict::opening(report), &sections)
 }

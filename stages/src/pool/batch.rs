@@ -19,12 +19,19 @@ const SIDE: usize = 128;
 /// Returns the batch, of 1, 2, 4, … up to `most`, that takes the least time a patch; 1 for a chain that does not take a
 /// patch of the usual size. Memory that gives out ends the search.
 pub(super) fn fastest(chain: &mut Chain, most: usize) -> usize {
+    search(most, |size| {
+        // the first time pays for what is set up once
+        let first = tried(chain, size)?;
+        Some(first.min(tried(chain, size)?))
+    })
+}
+
+/// Doubles the batch while that helps; `time` tells how long so many patches take together, or that they cannot be done.
+fn search(most: usize, mut time: impl FnMut(usize) -> Option<Duration>) -> usize {
     let mut best = (1, Duration::MAX);
     let mut size = 1;
     while size <= most {
-        // the first time pays for what is set up once
-        let time = tried(chain, size).and_then(|first| Some(first.min(tried(chain, size)?)));
-        let Some(time) = time.map(|time| time / size as u32) else {
+        let Some(time) = time(size).map(|time| time / size as u32) else {
             break;
         };
         if time.as_secs_f64() > best.1.as_secs_f64() * WORTH_IT {
@@ -61,19 +68,16 @@ mod tests {
 
     use super::*;
 
-    /// Takes the same time for any batch, and has no memory for more than some.
-    struct Steady(usize);
+    /// Has memory for so many patches and no more.
+    struct Small(usize);
 
-    impl Reconstructor for Steady {
+    impl Reconstructor for Small {
         fn reconstruct(&mut self, batch: &[Patch], _: &[u64]) -> Result<Vec<Reconstruction>, ModelError> {
             if batch.len() > self.0 {
                 return Err(ModelError::Exhausted("too many".to_owned()));
             }
-            std::thread::sleep(Duration::from_millis(20));
-            Ok(batch
-                .iter()
-                .map(|_| Reconstruction::of_mask(Array3::zeros((1, 1, 1))))
-                .collect())
+            let none = || Reconstruction::of_mask(Array3::zeros((1, 1, 1)));
+            Ok(batch.iter().map(|_| none()).collect())
         }
     }
 
@@ -84,13 +88,27 @@ mod tests {
         };
         let identity = models::open(&conf, &models::LoadedWeights::new(), "cpu").expect("no network");
         let identity = identity.identity().clone();
-        Chain::of(vec![Box::new(Steady(most))], identity)
+        Chain::of(vec![Box::new(Small(most))], identity)
     }
 
     #[test]
     fn a_batch_grows_while_it_helps_and_memory_lasts() {
-        assert_eq!(fastest(&mut chain(5), MOST), 4);
-        assert_eq!(fastest(&mut chain(usize::MAX), 8), 8);
-        assert_eq!(fastest(&mut chain(0), MOST), 1, "not even one: the run will tell");
+        let ms = Duration::from_millis;
+        let steady = |memory: usize| move |size: usize| (size <= memory).then(|| ms(20));
+        assert_eq!(search(MOST, steady(5)), 4);
+        assert_eq!(search(8, steady(usize::MAX)), 8);
+        assert_eq!(search(MOST, steady(0)), 1, "not even one: the run will tell");
+        // of 4 together each takes 10 ms, of 8 a little more
+        let flat = |size: usize| Some(ms(if size <= 4 { 40 } else { 11 * size as u64 }));
+        assert_eq!(search(MOST, flat), 4);
+        let hardly = |size: usize| Some(ms(1000 * size as u64 - 30 * u64::from(size.ilog2())));
+        assert_eq!(search(MOST, hardly), 1, "a gain that is not worth the waiting");
+    }
+
+    #[test]
+    fn what_a_chain_cannot_do_is_not_timed() {
+        assert!(tried(&mut chain(2), 2).is_some());
+        assert_eq!(tried(&mut chain(1), 2), None);
+        assert_eq!(fastest(&mut chain(0), MOST), 1);
     }
 }

@@ -1,12 +1,16 @@
 //! The report of a comparison: Markdown with SVG figures beside it. Every number in it follows from the rows.
+//!
+//! And that of a run, one HTML page: [`run`].
 
 pub mod chart;
 mod figures;
 mod header;
 pub(crate) mod markdown;
 pub(crate) mod metrics;
+pub(crate) mod page;
 pub mod picture;
 mod registered;
+pub mod run;
 mod sections;
 pub(crate) mod svg;
 

@@ -2,10 +2,10 @@
 
 use std::cmp::Reverse;
 
-use super::page::{
+use super::{Found, NightReport, Reject, explain};
+use crate::report::page::{
     Column, Mark, Markup, Section, Table, all, code, count, enclosed, facts, mark, paragraph, words,
 };
-use super::{Found, NightReport, Reject, explain};
 
 /// Returns the section.
 pub(super) fn section(report: &NightReport) -> Section {

@@ -2,13 +2,13 @@
 
 use schemas::vertebra::METRIC_NAMES;
 
-use super::page::{
-    Column, Mark, Markup, Section, Table, all, better, count, mark, number, paragraph, signed, words,
-};
 use super::strip::strip;
 use super::{INPUT, NightReport};
 use crate::nightly::judge::Judgement;
 use crate::report::metrics::SHOWN;
+use crate::report::page::{
+    Column, Mark, Markup, Section, Table, all, better, count, mark, number, paragraph, signed, words,
+};
 
 /// Decimals of DSC: differences between versions are small.
 const DECIMALS: usize = 4;

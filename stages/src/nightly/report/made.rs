@@ -1,7 +1,7 @@
 //! How the night's version was made, what it is judged on, and where this page comes from.
 
-use super::page::{Column, Markup, Section, Table, all, code, count, facts, named, paragraph, words};
 use super::{NightReport, Training};
+use crate::report::page::{Column, Markup, Section, Table, all, code, count, facts, named, paragraph, words};
 
 /// Words of the page that not everyone knows.
 const GLOSSARY: [(&str, &str); 8] = [

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::page::Markup;
 use crate::nightly::judge::Judgement;
 use crate::report::chart::ticks::Ticks;
+use crate::report::page::Markup;
 use crate::report::svg::{Anchor, escape, number, text};
 
 const WIDTH: f64 = 720.0;

@@ -1,7 +1,7 @@
 //! The first screen: what happened, why, and to which versions.
 
-use super::page::{Mark, Markup, all, count, enclosed, mark, named, number, signed, words};
 use super::{INPUT, NightReport, Verdict};
+use crate::report::page::{Mark, Markup, all, count, enclosed, mark, named, number, signed, words};
 
 /// Returns what happened, in one sentence.
 pub fn sentence(report: &NightReport) -> String {

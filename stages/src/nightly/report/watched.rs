@@ -1,10 +1,10 @@
 //! How far the new masks are from those known before.
 
-use super::page::{
-    Column, Mark, Markup, Section, Table, all, code, count, enclosed, mark, number, paragraph, words,
-};
 use super::{NightReport, Verdict};
 use crate::nightly::drift::{Drift, FEWEST, Quartiles};
+use crate::report::page::{
+    Column, Mark, Markup, Section, Table, all, code, count, enclosed, mark, number, paragraph, words,
+};
 
 /// What each quantity is, for those who do not read codes.
 const QUANTITIES: [(&str, &str); 10] = [

@@ -1,4 +1,7 @@
-//! The few words of HTML that the parts of the page share. Every element is closed, so that it is XML too.
+//! The few words of HTML that reports as one page share. Every element is closed, so that a page is XML too.
+
+#[cfg(test)]
+pub(crate) mod testing;
 
 use crate::compare::bootstrap::Estimate;
 use crate::report::markdown;
@@ -9,30 +12,30 @@ const STYLE: &str = include_str!("style.css");
 
 /// HTML as it may stand in the page: what came from outside was escaped on its way in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Markup(String);
+pub(crate) struct Markup(String);
 
 impl Markup {
     /// Takes HTML that our own code has put together.
-    pub(super) fn trusted(html: String) -> Self {
+    pub(crate) fn trusted(html: String) -> Self {
         Self(html)
     }
 
-    pub(super) fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 /// A part of the page that the contents link to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Section {
-    pub(super) id: &'static str,
-    pub(super) title: &'static str,
-    pub(super) body: Markup,
+pub(crate) struct Section {
+    pub(crate) id: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) body: Markup,
 }
 
 /// What a mark says besides its words; each has a sign of its own, for those who do not see its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(crate) enum Mark {
     Good,
     Bad,
     Watch,
@@ -41,7 +44,7 @@ pub(super) enum Mark {
 }
 
 /// Returns the whole page.
-pub(super) fn page(title: &str, opening: &Markup, sections: &[Section]) -> String {
+pub(crate) fn page(title: &str, opening: &Markup, sections: &[Section]) -> String {
     let links = sections.iter().map(|section| {
         let Section { id, title, .. } = section;
         format!("<li><a href=\"#{id}\">{title}</a></li>\n")
@@ -67,49 +70,80 @@ pub(super) fn page(title: &str, opening: &Markup, sections: &[Section]) -> Strin
 }
 
 /// Returns the parts one after another.
-pub(super) fn all(parts: impl IntoIterator<Item = Markup>) -> Markup {
+pub(crate) fn all(parts: impl IntoIterator<Item = Markup>) -> Markup {
     let parts: Vec<String> = parts.into_iter().map(|Markup(html)| html).collect();
     Markup(parts.concat())
 }
 
 /// Returns what is safe already between HTML of ours.
-pub(super) fn enclosed(before: &str, inner: Markup, after: &str) -> Markup {
+pub(crate) fn enclosed(before: &str, inner: Markup, after: &str) -> Markup {
     let Markup(inner) = inner;
     Markup(format!("{before}{inner}{after}"))
 }
 
 /// Returns a text.
-pub(super) fn words(text: &str) -> Markup {
+pub(crate) fn words(text: &str) -> Markup {
     Markup(escape(text))
 }
 
 /// Returns a name or a code, which is set apart from what surrounds it whatever it holds.
-pub(super) fn code(text: &str) -> Markup {
+pub(crate) fn code(text: &str) -> Markup {
     Markup(format!("<code>{}</code>", escape(text)))
 }
 
 /// Returns the name of a version, or what is said where there is none.
-pub(super) fn named(version: Option<&str>, none: &str) -> Markup {
+pub(crate) fn named(version: Option<&str>, none: &str) -> Markup {
     version.map_or_else(|| words(none), code)
 }
 
 /// Returns a paragraph.
-pub(super) fn paragraph(text: &str) -> Markup {
+pub(crate) fn paragraph(text: &str) -> Markup {
     Markup(format!("<p>{}</p>\n", escape(text)))
 }
 
+/// Returns the items of a list; nothing of none.
+pub(crate) fn list(items: impl IntoIterator<Item = Markup>) -> Markup {
+    let items: String = items
+        .into_iter()
+        .map(|Markup(item)| format!("<li>{item}</li>\n"))
+        .collect();
+    if items.is_empty() {
+        return Markup(items);
+    }
+    Markup(format!("<ul>\n{items}</ul>\n"))
+}
+
+/// Returns what is shown only when it is asked for; on paper it is left out unless it was.
+pub(crate) fn folded(summary: &str, inner: Markup) -> Markup {
+    let summary = format!("<details>\n<summary>{}</summary>\n", escape(summary));
+    enclosed(&summary, inner, "</details>\n")
+}
+
+/// Returns a picture with what stands beneath it.
+pub(crate) fn figure(class: &str, svg: String, caption: &str) -> Markup {
+    Markup(format!(
+        "<figure class=\"{class}\">\n{svg}<figcaption>{}</figcaption>\n</figure>\n",
+        escape(caption)
+    ))
+}
+
+/// Returns a small heading within a section.
+pub(crate) fn heading(text: &str) -> Markup {
+    Markup(format!("<h3>{}</h3>\n", escape(text)))
+}
+
 /// Returns a number of things.
-pub(super) fn count(value: usize) -> Markup {
+pub(crate) fn count(value: usize) -> Markup {
     Markup(value.to_string())
 }
 
 /// Returns a number with so many decimals, or what stands for none.
-pub(super) fn number(value: Option<f64>, decimals: usize) -> Markup {
+pub(crate) fn number(value: Option<f64>, decimals: usize) -> Markup {
     Markup(markdown::number(value, decimals).replace('-', "−"))
 }
 
 /// Returns a difference with its sign, and its interval if it has one.
-pub(super) fn signed(difference: f64, interval: Option<[f64; 2]>, decimals: usize) -> String {
+pub(crate) fn signed(difference: f64, interval: Option<[f64; 2]>, decimals: usize) -> String {
     let estimate = Estimate {
         mean: difference,
         interval,
@@ -119,7 +153,7 @@ pub(super) fn signed(difference: f64, interval: Option<[f64; 2]>, decimals: usiz
 }
 
 /// Returns words with the sign and the colour of their kind.
-pub(super) fn mark(mark: Mark, text: &str) -> Markup {
+pub(crate) fn mark(mark: Mark, text: &str) -> Markup {
     let (class, sign) = match mark {
         Mark::Good => ("good", "✓"),
         Mark::Bad => ("bad", "✗"),
@@ -134,7 +168,7 @@ pub(super) fn mark(mark: Mark, text: &str) -> Markup {
 }
 
 /// Returns whether a difference, of which more is better, is one at so many decimals.
-pub(super) fn better(difference: f64, decimals: usize) -> Markup {
+pub(crate) fn better(difference: f64, decimals: usize) -> Markup {
     let half = 0.5 * 10_f64.powi(-(decimals as i32));
     match difference {
         found if found >= half => mark(Mark::Good, "better"),
@@ -146,21 +180,21 @@ pub(super) fn better(difference: f64, decimals: usize) -> Markup {
 
 /// Heading of a column, by what the column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Column {
+pub(crate) enum Column {
     Text(&'static str),
     Number(&'static str),
 }
 
 /// A table under construction. The first cell of a row heads it.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(crate) struct Table {
     html: String,
     columns: Vec<Column>,
 }
 
 impl Table {
     /// Starts a table; a wide one is scrolled by itself on a narrow screen.
-    pub(super) fn new(caption: &str, columns: &[Column]) -> Self {
+    pub(crate) fn new(caption: &str, columns: &[Column]) -> Self {
         let caption = escape(caption);
         let mut html = format!(
             "<div class=\"wide\" role=\"region\" aria-label=\"{caption}\" tabindex=\"0\">\n<table>\n\
@@ -180,7 +214,7 @@ impl Table {
     }
 
     /// Adds a row.
-    pub(super) fn row<const N: usize>(&mut self, cells: [Markup; N]) {
+    pub(crate) fn row<const N: usize>(&mut self, cells: [Markup; N]) {
         debug_assert_eq!(N, self.columns.len(), "a cell a column");
         self.html += "<tr>";
         for (index, (column, Markup(cell))) in self.columns.iter().zip(cells).enumerate() {
@@ -194,13 +228,13 @@ impl Table {
     }
 
     /// Returns the table.
-    pub(super) fn finish(self) -> Markup {
+    pub(crate) fn finish(self) -> Markup {
         Markup(self.html + "</tbody>\n</table>\n</div>\n")
     }
 }
 
 /// Returns a table of names and what they are.
-pub(super) fn facts(caption: &str, facts: impl IntoIterator<Item = (&'static str, Markup)>) -> Markup {
+pub(crate) fn facts(caption: &str, facts: impl IntoIterator<Item = (&'static str, Markup)>) -> Markup {
     let caption = escape(caption);
     let rows = facts
         .into_iter()
