@@ -12,6 +12,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::ObjectMeta;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -38,6 +39,9 @@ const SIGN_MOST: Duration = Duration::from_secs(30);
 
 /// Longest time for the last one that is on its way when no more are given.
 const LAST_SIGN: Duration = Duration::from_secs(5);
+
+/// Records that are read at once.
+const AT_ONCE: usize = 32;
 
 /// Most bytes of a record: it lists a thousand failures at most.
 const RECORD_MOST: u64 = 16 << 20;
@@ -241,14 +245,10 @@ impl Start {
     /// One does; or the store's.
     pub async fn alone(&self, runs: &Place) -> Result<(), StartError> {
         let mut silent = Vec::new();
-        for number in numbers(runs).await? {
-            if number >= self.number {
-                // it sees us and leaves: of two that start at once the earlier stays
-                continue;
-            }
-            let Some(other) = Other::running(runs, number).await? else {
-                continue;
-            };
+        let mut earlier = numbers(runs).await?;
+        // a later one sees us and leaves: of two that start at once the earlier stays
+        earlier.retain(|number| *number < self.number);
+        for other in running(runs, earlier).await? {
             if !self.shard.overlaps(other.sign.shard) {
                 continue;
             }
@@ -393,13 +393,21 @@ impl Other {
 /// # Errors
 /// The store's.
 pub async fn at_work(runs: &Place) -> Result<Vec<String>, StoreError> {
-    let mut names = Vec::new();
-    for number in numbers(runs).await? {
-        if Other::running(runs, number).await?.is_some() {
-            names.push(name(number));
-        }
-    }
-    Ok(names)
+    let others = running(runs, numbers(runs).await?).await?;
+    Ok(others.iter().map(|other| name(other.number)).collect())
+}
+
+/// Returns those of some starts whose records say that they are at work, in order; a run in many shards has many.
+async fn running(runs: &Place, numbers: Vec<u32>) -> Result<Vec<Other>, StoreError> {
+    let looks: Vec<_> = numbers
+        .into_iter()
+        .map(|number| Other::running(runs, number))
+        .collect();
+    let found: Vec<Option<Other>> = futures::stream::iter(looks)
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 impl Process {
