@@ -96,6 +96,9 @@ impl From<Sharding> for String {
     }
 }
 
+/// Tells index and count of a shard from the numbers that a scheduler's variables hold.
+type Counting = fn(u32, &[u32]) -> Option<(u32, u32)>;
+
 /// A scheduler whose tasks are told their number.
 struct Scheduler {
     /// The variable that no task is without.
@@ -103,7 +106,7 @@ struct Scheduler {
     /// The variables that tell how many there are.
     others: &'static [&'static str],
     /// Returns index and count, by the numbers in these variables.
-    shard: fn(u32, &[u32]) -> Option<(u32, u32)>,
+    shard: Counting,
     /// What is expected of the numbers.
     expects: &'static str,
 }
