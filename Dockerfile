@@ -53,6 +53,8 @@ WORKDIR /app
 COPY LICENSE* ./
 COPY models/weights/LICENSE models/weights/README.md models/weights/
 COPY conf conf
+# says by its exit code whether a container's work is through
+COPY --chmod=755 deploy/through.sh deploy/
 # As in .cargo/config.toml: idle OpenMP threads sleep.
 ENV OMP_WAIT_POLICY=passive
 USER 10001:10001

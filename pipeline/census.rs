@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use schemas::{Listed, Outcome};
 use stages::blocking;
 use stages::manifest::{Manifest, ManifestError};
+use stages::shard::Share;
 use stages::tables::{Published, fingerprint};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -17,7 +18,9 @@ const AHEAD: usize = 16;
 /// How many cases there are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Census {
-    /// Rows of the manifest.
+    /// Rows of the manifest, those of other shards included.
+    pub manifest: usize,
+    /// Rows of the manifest that are of this process's shard.
     pub cases: usize,
     /// Those that earlier starts have done, in vain or not.
     pub done: usize,
@@ -29,18 +32,27 @@ pub struct Census {
 pub type Broken = Arc<Mutex<Option<ManifestError>>>;
 
 impl Census {
-    /// Counts the cases of the manifest and those of them that are done.
+    /// Counts the cases of the manifest that a share holds, and those of them that are done. Every shard reads the whole
+    /// manifest, which costs it a hash a row.
     ///
     /// # Errors
     /// The manifest cannot be read to its end.
-    pub async fn of(manifest: Manifest, published: &Arc<Published>) -> Result<(Manifest, Self), RunEnd> {
-        let published = Arc::clone(published);
+    pub async fn of(
+        manifest: Manifest,
+        share: &Share,
+        published: &Arc<Published>,
+    ) -> Result<(Manifest, Self), RunEnd> {
+        let (share, published) = (share.clone(), Arc::clone(published));
         let counted = blocking(move || {
             let mut census = Self::default();
             for case in manifest.read()? {
-                let case = case?;
+                let id = id_of(&case?);
+                census.manifest += 1;
+                if !share.holds(&id) {
+                    continue;
+                }
                 census.cases += 1;
-                if let Some(last) = published.last(fingerprint(&id_of(&case))) {
+                if let Some(last) = published.last(fingerprint(&id)) {
                     census.done += 1;
                     census.failed += usize::from(last.failed || last.vertebra_failed);
                 }
@@ -62,8 +74,12 @@ pub fn id_of<T>(case: &Outcome<T>) -> String {
     }
 }
 
-/// Returns the cases that have no row yet, read as the flow takes them.
-pub fn todo(manifest: Manifest, published: Arc<Published>) -> (ReceiverStream<Outcome<Listed>>, Broken) {
+/// Returns the cases of a share that have no row yet, read as the flow takes them.
+pub fn todo(
+    manifest: Manifest,
+    share: Share,
+    published: Arc<Published>,
+) -> (ReceiverStream<Outcome<Listed>>, Broken) {
     let (sender, receiver) = mpsc::channel(AHEAD);
     let broken = Broken::default();
     let told = Arc::clone(&broken);
@@ -79,8 +95,9 @@ pub fn todo(manifest: Manifest, published: Arc<Published>) -> (ReceiverStream<Ou
                 Ok(case) => case,
                 Err(error) => return tell(error),
             };
-            let is_done = published.last(fingerprint(&id_of(&case))).is_some();
-            if !is_done && sender.blocking_send(case).is_err() {
+            let id = id_of(&case);
+            let is_todo = share.holds(&id) && published.last(fingerprint(&id)).is_none();
+            if is_todo && sender.blocking_send(case).is_err() {
                 // the flow takes no more
                 return;
             }

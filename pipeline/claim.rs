@@ -9,6 +9,7 @@ use schemas::{Listed, Outcome};
 use serde_json::{Map, Value};
 use stages::cpu::cpu_time;
 use stages::manifest::Manifest;
+use stages::shard::{Shard, Share};
 use stages::starts::{Beat, Start, StartError, State};
 use stages::store::StoreError;
 use stages::tables::{Last, Published, RunTables};
@@ -38,8 +39,9 @@ type Seen = Arc<Mutex<Option<(View, Duration)>>>;
 /// What earlier starts have published.
 #[derive(Debug)]
 pub struct Found {
-    /// Which cases need not be done.
+    /// Which cases of this shard need not be done.
     pub cases: Published,
+    share: Share,
     /// Cases that are done again, and how they ended before.
     again: HashMap<u128, Last>,
 }
@@ -52,15 +54,21 @@ pub struct Todo {
     /// Cases that are done again, and how they ended before. Of one that was done but for a vertebra the rows stay if it
     /// is in vain; and none of them counts for `run.max_failed`, since they have failed before.
     pub again: Arc<HashMap<u128, Last>>,
+    share: Share,
     published: Arc<Published>,
 }
 
-/// Takes a number of the run, at least `least`, and begins to give signs of life.
+/// Takes a number of the run, at least `least`, for one shard of it, and begins to give signs of life.
 ///
 /// # Errors
 /// The output cannot be written.
-pub async fn claim(tables: &RunTables, least: u32, recorder: &Recorder) -> Result<Claimed, RunEnd> {
-    let number = Start::take(&tables.records(), least, &recorder.first())
+pub async fn claim(
+    tables: &RunTables,
+    least: u32,
+    shard: Shard,
+    recorder: &Recorder,
+) -> Result<Claimed, RunEnd> {
+    let number = Start::take_shard(&tables.records(), least, shard, &recorder.first())
         .await
         .map_err(sink)?;
     let seen = Seen::default();
@@ -80,7 +88,8 @@ fn sink(error: StoreError) -> RunEnd {
 }
 
 impl Claimed {
-    /// Makes sure that nobody else is at work, clears what a killed start left behind, and returns what is published.
+    /// Makes sure that nobody else is at work on this shard, clears what a killed start of it left behind, and returns
+    /// what is published of its cases.
     ///
     /// # Errors
     /// Somebody is; the output cannot be read.
@@ -90,9 +99,10 @@ impl Claimed {
             StartError::Busy(busy) => RunEnd::Busy(busy),
             StartError::Store(error) => sink(error),
         })?;
+        let shard = self.number.shard();
         let listing = tables.list().await?;
-        tables.clear(&listing).await?;
-        let mut cases = tables.published_in(&listing).await?;
+        tables.clear_shard(&listing, shard).await?;
+        let mut cases = tables.published_of(&listing, shard).await?;
         let mut again = HashMap::new();
         if let Retry::Failed(kinds) = retry {
             let vertebrae = if kinds.is_empty() {
@@ -104,7 +114,8 @@ impl Claimed {
             again = cases.forget_failed(kinds, &vertebrae);
             tracing::info!(cases = again.len(), "failed cases are done again");
         }
-        Ok(Found { cases, again })
+        let share = Share::new(tables.run(), shard);
+        Ok(Found { cases, share, again })
     }
 
     /// Lets the signs of life tell of the cases, too; `processor` is the processor time before the first of them.
@@ -130,10 +141,11 @@ impl Found {
     /// The manifest cannot be read to its end.
     pub async fn count(self, manifest: Manifest) -> Result<(Manifest, Todo), RunEnd> {
         let published = Arc::new(self.cases);
-        let (manifest, census) = Census::of(manifest, &published).await?;
+        let (manifest, census) = Census::of(manifest, &self.share, &published).await?;
         let todo = Todo {
             census,
             again: Arc::new(self.again),
+            share: self.share,
             published,
         };
         Ok((manifest, todo))
@@ -143,6 +155,6 @@ impl Found {
 impl Todo {
     /// Returns the cases to do, read as the flow takes them.
     pub fn cases(&self, manifest: Manifest) -> (ReceiverStream<Outcome<Listed>>, Broken) {
-        todo(manifest, Arc::clone(&self.published))
+        todo(manifest, self.share.clone(), Arc::clone(&self.published))
     }
 }

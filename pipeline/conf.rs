@@ -414,6 +414,7 @@ mod tests {
         assert_eq!(id(&["pool.batch=8"]), id(&["widths.fetch=3"]));
         assert_ne!(id(&["run.seed=1"]), id(&[]));
         assert_eq!(id(&["run.id=mine"]), "mine");
+        assert_eq!(id(&["run.shard=2/8"]), id(&[]), "shards are parts of one run");
         let registered = id(&["evaluate.register=rigid"]);
         assert_ne!(registered, id(&[]));
         assert_ne!(

@@ -17,6 +17,7 @@ pub mod otlp;
 pub mod panics;
 pub mod record;
 pub mod run;
+pub mod shard;
 pub mod summary;
 pub mod tally;
 pub mod verbs;

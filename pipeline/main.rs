@@ -4,11 +4,13 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use spinestream::bar::AboveTheBars;
 use spinestream::conf::Conf;
+use spinestream::shard::{Settled, Sharding};
 use spinestream::{Exit, RunEnd, panics, run, verbs};
 use stages::allocator;
 use stages::store::Stores;
@@ -111,7 +113,12 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(cli: &Cli) -> Result<Exit> {
-    let conf = conf(&cli.common)?;
+    let mut conf = conf(&cli.common)?;
+    match &cli.verb {
+        Verb::Run(arguments) => settle_shard(&mut conf, arguments.shard)?,
+        Verb::Plan(arguments) => settle_shard(&mut conf, arguments.shard)?,
+        _ => {}
+    }
     let stores = Arc::new(Stores::new(conf.store.clone()));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -166,10 +173,27 @@ fn conf(common: &Common) -> Result<Conf> {
         }
         None => None,
     };
-    // variables that are not UTF-8 cannot be ours
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Conf::read(text.as_deref(), environment, &common.settings)
+    Conf::read(text.as_deref(), environment(), &common.settings)
+}
+
+/// Returns the variables of the environment that are text; others cannot be ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// Settles which cases this process does, and says so if they are not all.
+fn settle_shard(conf: &mut Conf, option: Option<Sharding>) -> Result<()> {
+    let Settled { shard, source } = conf.run.shard.settle(option, &environment().collect())?;
+    if !shard.is_whole() {
+        tracing::info!("shard {shard} of the cases, by {source}; --shard none would do every case");
+    }
+    conf.run.shard = if shard.is_whole() {
+        Sharding::None
+    } else {
+        Sharding::Fixed(shard)
+    };
+    Ok(())
 }
 
 /// Starts the log, and with feature `otlp` the sending of spans, which ends when what is returned is dropped.
@@ -223,14 +247,19 @@ type Sending = Option<std::convert::Infallible>;
 /// Exit code of a process that Ctrl-C ended, as shells know it.
 const INTERRUPTED: i32 = 130;
 
-/// Returns a future that is there after Ctrl-C or SIGTERM, and says what is done then. A second signal ends the
-/// process at once; what is published stays, and the next start goes on.
+/// Time in which a second signal is taken for the first one: schedulers signal whole process groups, and scripts hand on
+/// what they get.
+const ONE_SIGNAL: Duration = Duration::from_secs(1);
+
+/// Returns a future that is there after Ctrl-C or SIGTERM, and says what is done then. A second signal, a second or more
+/// after it, ends the process at once; what is published stays, and the next start goes on.
 fn stop_signal(what: &'static str) -> impl Future<Output = ()> + Send + 'static {
     let (stop, mut stopped) = tokio::sync::watch::channel(false);
     tokio::spawn(async move {
         signalled().await;
         eprintln!("stopping: {what}; start again to go on");
         stop.send_replace(true);
+        tokio::time::sleep(ONE_SIGNAL).await;
         signalled().await;
         std::process::exit(INTERRUPTED);
     });

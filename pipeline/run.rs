@@ -55,7 +55,8 @@ pub enum Retry {
     Failed(Vec<FaultKind>),
 }
 
-/// Runs the cohort that `conf` names; stops taking new cases once `stop` is there.
+/// Runs the cohort that `conf` names, or the shard of it; stops taking new cases once `stop` is there. The environment
+/// is not asked for a shard: see [`crate::shard::Sharding::settle`].
 ///
 /// # Errors
 /// What ends a run before its last case.
@@ -96,15 +97,16 @@ pub async fn run_with(
 
     let recorder = Recorder::new(conf, &tables, &pool, &manifest);
     // before any work: an output that cannot be written ends the run now, not after the first part
-    let mut start = unless(&stop, claim(&tables, 1, &recorder)).await?;
+    let shard = conf.run.shard.shard();
+    let mut start = unless(&stop, claim(&tables, 1, shard, &recorder)).await?;
     let mut published = unless(&stop, start.only_one(&tables, retry)).await;
     if let Ok(found) = &published
         && found.cases.highest_attempt() >= start.number.attempt()
     {
-        // rows of a start whose record has gone
+        // rows of our cases by a start whose record has gone
         let least = found.cases.highest_attempt().saturating_add(1);
         start.end(State::Stopped, &recorder.first()).await;
-        start = unless(&stop, claim(&tables, least, &recorder)).await?;
+        start = unless(&stop, claim(&tables, least, shard, &recorder)).await?;
         published = unless(&stop, start.only_one(&tables, retry)).await;
     }
     let counted = match published {

@@ -22,7 +22,9 @@ const RECORDED_MOST: usize = 1000;
 /// Counts of a run, as its record holds them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// Cases of the manifest.
+    /// Cases of the manifest, those of other shards included.
+    pub manifest: usize,
+    /// Cases of the manifest that this process's shard holds.
     pub cases: usize,
     /// Cases that an earlier start of this run had done.
     pub already_done: usize,
@@ -72,10 +74,11 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Starts counting the cases of a manifest, of which earlier starts had done some, and some of these in vain.
+    /// Starts counting the cases of a manifest, or of a shard of it, of which earlier starts had done some, and some of these in vain.
     pub fn new(census: &Census, max_failed: f64) -> Self {
         Self {
             counts: Counts {
+                manifest: census.manifest,
                 cases: census.cases,
                 already_done: census.done,
                 already_failed: census.failed,
@@ -202,7 +205,7 @@ impl Tally {
         &self.failures
     }
 
-    /// Returns whether every case of the manifest and every vertebra was done, over all starts of the run.
+    /// Returns whether every case, of the shard if it is one, and every vertebra was done, over all starts of the run.
     pub fn all_done(&self) -> bool {
         let counts = &self.counts;
         let failed = counts.failed + counts.vertebrae_failed + counts.already_failed;
@@ -246,8 +249,13 @@ impl Tally {
         let counts = &self.counts;
         writeln!(
             text,
-            "{} cases: {} done, {} failed{}; {} vertebrae, {} failed; {:.1} s",
+            "{} cases{}: {} done, {} failed{}; {} vertebrae, {} failed; {:.1} s",
             counts.cases,
+            if counts.cases < counts.manifest {
+                format!(" of this shard, of {} in the manifest", counts.manifest)
+            } else {
+                String::new()
+            },
             counts.done,
             counts.failed,
             if counts.already_done > 0 {

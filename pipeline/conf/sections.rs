@@ -4,6 +4,8 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 use stages::Count;
 
+use crate::shard::Sharding;
+
 /// Section `[run]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -23,6 +25,9 @@ pub struct RunConf {
     pub max_failed: f64,
     /// Longest time for the cases in hand after a stop signal, in s; cases not done by then stay for the next start.
     pub stop_s: u64,
+    /// The cases that this process does: "I/N" for one of N shards, counted from 0; "none" for every case; "auto" for what
+    /// the variables of a Slurm, Kubernetes or AWS Batch array say. The run's id does not follow from it.
+    pub shard: Sharding,
 }
 
 impl Default for RunConf {
@@ -35,6 +40,7 @@ impl Default for RunConf {
             memory: ByteSize::gib(8),
             max_failed: 0.5,
             stop_s: 60,
+            shard: Sharding::Auto,
         }
     }
 }

@@ -11,6 +11,7 @@ use indicatif::FormattedDuration;
 use schemas::{Fault, Listed, Weighed};
 use serde::Deserialize;
 use serde_json::json;
+use stages::shard::Share;
 use stages::store::{Place, Stores};
 use stages::tables::{Published, RunTables, fingerprint};
 use stages::weigh::{Weigh, WeighConf};
@@ -23,6 +24,7 @@ use crate::census::{Census, id_of};
 use crate::champion::resolved;
 use crate::conf::Conf;
 use crate::run::{manifest, say, tables};
+use crate::shard::Sharding;
 
 /// Cases that are looked at, at once.
 const AT_ONCE: usize = 16;
@@ -33,6 +35,9 @@ const RECORD_MOST: u64 = 16 << 20;
 /// Arguments of the verb.
 #[derive(Debug, Args)]
 pub struct Arguments {
+    /// Looks at one of N shards of the cases, I counted from 0; see run.
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Sharding>,
     /// Cases that are looked at, spread evenly over those to do; their sizes stand for all.
     #[arg(long, default_value_t = 200, value_name = "CASES")]
     pub sample: usize,
@@ -80,11 +85,15 @@ pub async fn plan(arguments: &Arguments, conf: &Conf, stores: &Arc<Stores>) -> R
     let conf = &resolved(conf, stores).await?;
     let tables = tables(conf, stores)?;
     let manifest = manifest("run.manifest", &conf.run.manifest, conf.run.seed, conf, stores).await?;
-    let published = Arc::new(tables.published().await.map_err(RunEnd::from)?);
-    let (manifest, census) = Census::of(manifest, &published).await?;
+    let shard = conf.run.shard.shard();
+    let share = Share::new(tables.run(), shard);
+    let listing = tables.list().await.map_err(RunEnd::from)?;
+    let published = tables.published_of(&listing, shard).await;
+    let published = Arc::new(published.map_err(RunEnd::from)?);
+    let (manifest, census) = Census::of(manifest, &share, &published).await?;
     let todo = census.cases - census.done;
     let most = arguments.sample;
-    let picked = blocking(move || pick(&manifest, &published, todo, most));
+    let picked = blocking(move || pick(&manifest, &share, &published, todo, most));
     let (cases, rows) = picked.await.map_err(|error| RunEnd::Manifest {
         key: "run.manifest",
         error,
@@ -107,6 +116,8 @@ pub async fn plan(arguments: &Arguments, conf: &Conf, stores: &Arc<Stores>) -> R
     if arguments.json {
         let found = json!({
             "run": tables.run(),
+            "shard": shard,
+            "manifest": census.manifest,
             "cases": census.cases,
             "done": census.done,
             "failed": census.failed,
@@ -125,9 +136,14 @@ pub async fn plan(arguments: &Arguments, conf: &Conf, stores: &Arc<Stores>) -> R
     }
     let mib = |bytes: f64| format!("{:.1} MiB", bytes / f64::from(1 << 20));
     say(&format!(
-        "run {}: {} cases, {} done ({} of these failed), {todo} to do",
+        "run {}: {} cases{}, {} done ({} of these failed), {todo} to do",
         tables.run(),
         census.cases,
+        if shard.is_whole() {
+            String::new()
+        } else {
+            format!(" of shard {shard} ({} in the manifest)", census.manifest)
+        },
         census.done,
         census.failed
     ));
@@ -164,6 +180,7 @@ type Faults = BTreeMap<String, usize>;
 /// Returns about `most` of the cases to do, and all rows that are no case.
 fn pick(
     manifest: &stages::manifest::Manifest,
+    share: &Share,
     published: &Published,
     todo: usize,
     most: usize,
@@ -173,7 +190,8 @@ fn pick(
     let mut index = 0;
     for case in manifest.read()? {
         let case = case?;
-        if published.last(fingerprint(&id_of(&case))).is_some() {
+        let id = id_of(&case);
+        if !share.holds(&id) || published.last(fingerprint(&id)).is_some() {
             continue;
         }
         match case {

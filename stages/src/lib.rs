@@ -23,6 +23,7 @@ pub mod reconstruct;
 pub mod registry;
 pub mod report;
 pub mod results;
+pub mod shard;
 pub mod stage;
 pub mod starts;
 pub mod store;

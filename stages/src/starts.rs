@@ -6,6 +6,8 @@
 //! ```
 //! The number is the attempt of every row that the process writes: no two processes write rows of one attempt, and of
 //! two rows of a case the later start's counts. (Attempt 0 is of runs from before starts had numbers.)
+//!
+//! Starts of different shards live side by side; of two that could do the same case, the later leaves.
 
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::compare::key::hex;
+use crate::shard::Shard;
 use crate::store::{Place, StoreError};
 
 /// Time between two signs of life.
@@ -60,6 +63,7 @@ pub enum State {
 pub struct Start {
     number: u32,
     worker: String,
+    shard: Shard,
     place: Place,
     process: Option<Process>,
 }
@@ -69,6 +73,9 @@ pub struct Start {
 struct Sign {
     state: State,
     process: Option<Process>,
+    /// The cases that it does; every one, in the records of those that do, and of versions without shards.
+    #[serde(default, skip_serializing_if = "Shard::is_whole")]
+    shard: Shard,
 }
 
 /// Tells whether a process of this machine still lives; says nothing of the machine to others.
@@ -81,15 +88,37 @@ struct Process {
     began: u64,
 }
 
-/// Another process is at work on the same run.
+/// Another process is at work on the same run, or on the same shard of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected no other process at work on this run, found {worker}: two would only do the work twice; wait until it \
-     has ended, or stop it"
+    "expected no other process at work on {cases}, found {worker}{beside}: two would only do the work twice; wait \
+     until it has ended, or stop it",
+    cases = cases_of(.own),
+    beside = beside(.its, .own)
 )]
 pub struct Busy {
     /// Its name.
     pub worker: String,
+    /// Its shard.
+    pub its: Shard,
+    /// The shard of the process that leaves.
+    pub own: Shard,
+}
+
+fn cases_of(own: &Shard) -> String {
+    if own.is_whole() {
+        "this run".to_owned()
+    } else {
+        format!("shard {own} of this run")
+    }
+}
+
+fn beside(its: &Shard, own: &Shard) -> String {
+    match (its.is_whole(), its == own) {
+        (true, true) => String::new(),
+        (true, false) => " at work on all of it".to_owned(),
+        _ => format!(" at work on shard {its}"),
+    }
 }
 
 /// Why a start could not be made.
@@ -113,6 +142,19 @@ impl Start {
     /// # Errors
     /// The store's.
     pub async fn take(runs: &Place, least: u32, record: &Map<String, Value>) -> Result<Self, StoreError> {
+        Self::take_shard(runs, least, Shard::WHOLE, record).await
+    }
+
+    /// The same, for a process that does the cases of one shard.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn take_shard(
+        runs: &Place,
+        least: u32,
+        shard: Shard,
+        record: &Map<String, Value>,
+    ) -> Result<Self, StoreError> {
         let process = Process::own();
         loop {
             let last = numbers(runs).await?.pop().unwrap_or(0);
@@ -122,6 +164,7 @@ impl Start {
                 number,
                 place: runs.join(&format!("{worker}.json")),
                 worker,
+                shard,
                 process: process.clone(),
             };
             if start.place.create(start.text(State::Running, record)).await? {
@@ -139,6 +182,11 @@ impl Start {
     /// Returns the name of this process in rows.
     pub fn worker(&self) -> &str {
         &self.worker
+    }
+
+    /// Returns the cases that this process does.
+    pub fn shard(&self) -> Shard {
+        self.shard
     }
 
     /// Puts the record anew, which is also a sign of life.
@@ -176,6 +224,7 @@ impl Start {
         let sign = Sign {
             state,
             process: self.process.clone(),
+            shard: self.shard,
         };
         if let Ok(Value::Object(sign)) = serde_json::to_value(sign) {
             all.extend(sign);
@@ -184,9 +233,9 @@ impl Start {
         Value::Object(all).to_string().into()
     }
 
-    /// Makes sure that no earlier start of the run still lives. A process that was killed a moment ago gives no sign
-    /// either: on this machine the kernel is asked, otherwise signs of life are waited for, of all at once. Records of
-    /// those that are dead say so from then on.
+    /// Makes sure that no earlier start of the run still lives that could do a case of ours; those of other shards may.
+    /// A process that was killed a moment ago gives no sign either: on this machine the kernel is asked, otherwise signs
+    /// of life are waited for, of all at once. Records of those that are dead say so from then on.
     ///
     /// # Errors
     /// One does; or the store's.
@@ -200,8 +249,11 @@ impl Start {
             let Some(other) = Other::running(runs, number).await? else {
                 continue;
             };
+            if !self.shard.overlaps(other.sign.shard) {
+                continue;
+            }
             match self.is_here(&other).await {
-                Some(true) => return Err(other.busy().into()),
+                Some(true) => return Err(self.busy(&other).into()),
                 Some(false) => other.bury(runs).await?,
                 None => silent.push(other),
             }
@@ -221,7 +273,7 @@ impl Start {
                 match other.gave_a_sign().await? {
                     // its last sign may have been that it ended
                     true if Other::running(runs, other.number).await?.is_some() => {
-                        return Err(other.busy().into());
+                        return Err(self.busy(&other).into());
                     }
                     true => {}
                     false => still.push(other),
@@ -236,6 +288,14 @@ impl Start {
             other.bury(runs).await?;
         }
         Ok(())
+    }
+
+    fn busy(&self, other: &Other) -> Busy {
+        Busy {
+            worker: name(other.number),
+            its: other.sign.shard,
+            own: self.shard,
+        }
     }
 
     /// Says whether another process lives, if it is, or was, one of this machine.
@@ -326,12 +386,20 @@ impl Other {
         record.insert("state".to_owned(), serde_json::json!(State::Lost));
         self.place.put(Value::Object(record).to_string().into()).await
     }
+}
 
-    fn busy(&self) -> Busy {
-        Busy {
-            worker: name(self.number),
+/// Returns the names of the starts whose records say that they are at work; they may be dead.
+///
+/// # Errors
+/// The store's.
+pub async fn at_work(runs: &Place) -> Result<Vec<String>, StoreError> {
+    let mut names = Vec::new();
+    for number in numbers(runs).await? {
+        if Other::running(runs, number).await?.is_some() {
+            names.push(name(number));
         }
     }
+    Ok(names)
 }
 
 impl Process {
@@ -388,78 +456,4 @@ async fn numbers(runs: &Place) -> Result<Vec<u32>, StoreError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use schemas::ObjectUrl;
-
-    use tokio::time::Instant;
-
-    use super::*;
-    use crate::store::Stores;
-
-    fn runs(stores: &Stores) -> Place {
-        stores.place(&ObjectUrl::new("memory:///runs/r")).expect("place")
-    }
-
-    #[tokio::test]
-    async fn every_start_has_a_number_of_its_own() {
-        let (stores, record) = (Stores::default(), Map::new());
-        let runs = runs(&stores);
-        let first = Start::take(&runs, 1, &record).await.expect("first");
-        let second = Start::take(&runs, 1, &record).await.expect("second");
-        assert_eq!(
-            (first.attempt(), second.attempt(), second.worker()),
-            (1, 2, "w0002")
-        );
-        let (third, fourth) = tokio::join!(Start::take(&runs, 1, &record), Start::take(&runs, 1, &record));
-        let mut both = [third.expect("third").attempt(), fourth.expect("fourth").attempt()];
-        both.sort_unstable();
-        assert_eq!(both, [3, 4]);
-        let later = Start::take(&runs, 9, &record).await.expect("later");
-        assert_eq!(later.attempt(), 9);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn of_two_processes_the_earlier_stays() {
-        let (stores, record) = (Stores::default(), Map::new());
-        let runs = runs(&stores);
-        let first = Start::take(&runs, 1, &record).await.expect("first");
-        let second = Start::take(&runs, 1, &record).await.expect("second");
-        let beat = first.beat(Box::new(Map::new));
-        let error = second.alone(&runs).await.expect_err("the first lives");
-        assert!(matches!(error, StartError::Busy(Busy { worker }) if worker == "w0001"));
-        first.alone(&runs).await.expect("nobody is earlier");
-        beat.end().await;
-        let silent = Instant::now();
-        second.alone(&runs).await.expect("no sign of life any more");
-        assert!(silent.elapsed() >= DEAD_AFTER);
-        let again = Instant::now();
-        second.alone(&runs).await.expect("known to be dead");
-        assert!(again.elapsed().is_zero(), "nobody is waited for twice");
-        first.keep(State::Ended, &record).await.expect("keep");
-        second.alone(&runs).await.expect("it said that it ended");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_dead_process_of_this_machine_is_not_waited_for() {
-        let (stores, record) = (Stores::default(), Map::new());
-        let runs = runs(&stores);
-        let Some(own) = Process::own() else { return };
-        let mut child = std::process::Command::new("sleep")
-            .arg("60")
-            .spawn()
-            .expect("a child");
-        let mut first = Start::take(&runs, 1, &record).await.expect("first");
-        first.process = Some(Process {
-            pid: child.id(),
-            began: began(child.id()).expect("it lives"),
-            ..own
-        });
-        first.keep(State::Running, &record).await.expect("keep");
-        let second = Start::take(&runs, 1, &record).await.expect("second");
-        assert!(second.alone(&runs).await.is_err(), "the child lives");
-        child.kill().and_then(|()| child.wait()).expect("killed");
-        let asked = Instant::now();
-        second.alone(&runs).await.expect("killed");
-        assert!(asked.elapsed().is_zero(), "no sign of life was waited for");
-    }
-}
+mod tests;

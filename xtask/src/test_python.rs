@@ -12,11 +12,11 @@ use crate::environment::Environment;
 const ENVIRONMENT: Environment = Environment {
     item: "python",
     name: "the tests' Python",
-    holds: "DuckDB, Polars, nibabel, pydicom, dcmqi and others (265 MB)",
+    holds: "DuckDB, Polars, nibabel, pydicom, dcmqi and others (280 MB)",
     requirements: include_str!("../test-python.txt"),
     is_whole: false,
     stand_ins: &[],
-    imports: "compose_spec, datafusion, dcmqi, duckdb, highdicom, nibabel, polars, pyarrow, pydicom, trimesh, yaml",
+    imports: "compose_spec, datafusion, dcmqi, duckdb, highdicom, kubernetes_validate, nibabel, polars, pyarrow, pydicom, trimesh, yaml",
 };
 
 /// Returns the interpreter of the environment, made if it is not there yet.

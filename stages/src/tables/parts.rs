@@ -9,6 +9,8 @@ use schemas::rows::{CaseRow, Row, VertebraRow};
 use serde::{Deserialize, Serialize};
 
 use super::TablesError;
+use super::published::texts;
+use crate::shard::{Shard, Share};
 use crate::store::{Place, StoreError};
 
 /// Most bytes of one published part that is read back; a part of a thousand cases has about two million.
@@ -136,6 +138,45 @@ impl RunTables {
             marker.delete().await?;
         }
         Ok(())
+    }
+
+    /// The same, for a start of one shard, while those of the others may be at work. What is half published goes only if
+    /// all its rows are of this shard's cases, which nobody else may be about to publish; what is half merged stays,
+    /// since others may be reading it, and does no harm. Both wait for [`RunTables::clear`] by a start that does every
+    /// case, or by a compaction.
+    ///
+    /// # Errors
+    /// The store's, or a part that is none of ours.
+    pub async fn clear_shard(&self, listing: &Listing, shard: Shard) -> Result<(), TablesError> {
+        if shard.is_whole() {
+            return self.clear(listing).await;
+        }
+        let share = Share::new(self.run(), shard);
+        for name in &listing.orphans {
+            match self.is_of(name, &share).await {
+                Ok(true) => self.folder::<VertebraRow>().join(name).delete().await?,
+                // its owner is clearing it, too
+                Ok(false)
+                | Err(TablesError::Store(StoreError::Store(object_store::Error::NotFound { .. }))) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether a part of table vertebrae has rows, and all of them are of cases of that share.
+    async fn is_of(&self, name: &str, share: &Share) -> Result<bool, TablesError> {
+        let mut rows = 0;
+        for batch in self.read::<VertebraRow>(name, Some(&["case_id"])).await? {
+            let batch = batch?;
+            for id in texts(&batch, "case_id")? {
+                if !share.holds(&id.unwrap_or_default().to_ascii_lowercase()) {
+                    return Ok(false);
+                }
+                rows += 1;
+            }
+        }
+        Ok(rows > 0)
     }
 
     /// Returns the columns of a part, all or those named.

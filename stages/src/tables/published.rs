@@ -12,6 +12,7 @@ use schemas::rows::{CaseRow, Row, VertebraRow};
 use sha2::{Digest as _, Sha256};
 
 use super::{Listing, RunTables, TablesError};
+use crate::shard::{Shard, Share};
 
 /// Parts that are read at once, whole: those of cases are small, those of vertebrae are not.
 const CASES_AT_ONCE: usize = 16;
@@ -81,10 +82,14 @@ impl Published {
     }
 
     /// Forgets cases whose last attempt is one of these rows, which have lost their vertebrae: they are done again.
-    fn forget_earlier(&mut self, batch: &RecordBatch) -> Result<(), TablesError> {
+    fn forget_earlier(&mut self, batch: &RecordBatch, share: &Share) -> Result<(), TablesError> {
         let (ids, attempts) = (texts(batch, "case_id")?, counts(batch, "attempt")?);
         for (id, attempt) in ids.iter().zip(attempts.values()) {
-            let case = fingerprint(&id.unwrap_or_default().to_ascii_lowercase());
+            let folded = id.unwrap_or_default().to_ascii_lowercase();
+            if !share.holds(&folded) {
+                continue;
+            }
+            let case = fingerprint(&folded);
             self.highest = self.highest.max(*attempt);
             if self.last(case).is_some_and(|last| last.attempt < *attempt) {
                 self.last.remove(&case);
@@ -101,11 +106,15 @@ impl Published {
         }
     }
 
-    fn add(&mut self, batch: &RecordBatch) -> Result<(), TablesError> {
+    fn add(&mut self, batch: &RecordBatch, share: &Share) -> Result<(), TablesError> {
         let (ids, statuses) = (texts(batch, "case_id")?, texts(batch, "status")?);
         let kinds = texts(batch, "kind")?;
         let (attempts, failed) = (counts(batch, "attempt")?, counts(batch, "vertebrae_failed")?);
         for row in 0..batch.num_rows() {
+            let folded = ids.value(row).to_ascii_lowercase();
+            if !share.holds(&folded) {
+                continue;
+            }
             let last = Last {
                 attempt: attempts.value(row),
                 kind: kinds
@@ -115,7 +124,7 @@ impl Published {
                 failed: statuses.value(row) != "done",
                 vertebra_failed: failed.value(row) > 0,
             };
-            self.see(fingerprint(&ids.value(row).to_ascii_lowercase()), last);
+            self.see(fingerprint(&folded), last);
         }
         Ok(())
     }
@@ -152,17 +161,26 @@ impl RunTables {
     /// # Errors
     /// As [`RunTables::published`].
     pub async fn published_in(&self, listing: &Listing) -> Result<Published, TablesError> {
+        self.published_of(listing, Shard::WHOLE).await
+    }
+
+    /// The same, of the cases of one shard alone: of a row of another one nothing is kept, its attempt neither.
+    ///
+    /// # Errors
+    /// As [`RunTables::published`].
+    pub async fn published_of(&self, listing: &Listing, shard: Shard) -> Result<Published, TablesError> {
         const COLUMNS: &[&str] = &["case_id", "attempt", "status", "kind", "vertebrae_failed"];
+        let share = Share::new(self.run(), shard);
         let mut readers = self.readers::<CaseRow>(listing, COLUMNS, CASES_AT_ONCE);
         let mut published = Published::default();
         while let Some(reader) = readers.try_next().await? {
             for batch in reader {
-                published.add(&batch?)?;
+                published.add(&batch?, &share)?;
             }
         }
         for name in &listing.halves {
             for batch in self.read::<CaseRow>(name, Some(COLUMNS)).await? {
-                published.forget_earlier(&batch?)?;
+                published.forget_earlier(&batch?, &share)?;
             }
         }
         Ok(published)
