@@ -7,7 +7,8 @@
 //! The number is the attempt of every row that the process writes: no two processes write rows of one attempt, and of
 //! two rows of a case the later start's counts. (Attempt 0 is of runs from before starts had numbers.)
 //!
-//! Starts of different shards live side by side; of two that could do the same case, the later leaves.
+//! Starts of different shards live side by side, and so do those that take their cases from one queue; of two that could
+//! do the same case otherwise, the later leaves.
 
 use std::time::Duration;
 
@@ -64,6 +65,7 @@ pub struct Start {
     number: u32,
     worker: String,
     shard: Shard,
+    queue: bool,
     place: Place,
     process: Option<Process>,
 }
@@ -76,6 +78,14 @@ struct Sign {
     /// The cases that it does; every one, in the records of those that do, and of versions without shards.
     #[serde(default, skip_serializing_if = "Shard::is_whole")]
     shard: Shard,
+    /// Whether it takes its cases from the run's queue, which hands each out to one process at a time.
+    #[serde(default, skip_serializing_if = "is_false")]
+    queue: bool,
+}
+
+/// For serde, which asks by reference.
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Tells whether a process of this machine still lives; says nothing of the machine to others.
@@ -155,6 +165,28 @@ impl Start {
         shard: Shard,
         record: &Map<String, Value>,
     ) -> Result<Self, StoreError> {
+        Self::take_as(runs, least, shard, false, record).await
+    }
+
+    /// The same, for a process that takes its cases from the run's queue.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn take_beside(
+        runs: &Place,
+        least: u32,
+        record: &Map<String, Value>,
+    ) -> Result<Self, StoreError> {
+        Self::take_as(runs, least, Shard::WHOLE, true, record).await
+    }
+
+    async fn take_as(
+        runs: &Place,
+        least: u32,
+        shard: Shard,
+        queue: bool,
+        record: &Map<String, Value>,
+    ) -> Result<Self, StoreError> {
         let process = Process::own();
         loop {
             let last = numbers(runs).await?.pop().unwrap_or(0);
@@ -165,6 +197,7 @@ impl Start {
                 place: runs.join(&format!("{worker}.json")),
                 worker,
                 shard,
+                queue,
                 process: process.clone(),
             };
             if start.place.create(start.text(State::Running, record)).await? {
@@ -225,6 +258,7 @@ impl Start {
             state,
             process: self.process.clone(),
             shard: self.shard,
+            queue: self.queue,
         };
         if let Ok(Value::Object(sign)) = serde_json::to_value(sign) {
             all.extend(sign);
@@ -233,7 +267,8 @@ impl Start {
         Value::Object(all).to_string().into()
     }
 
-    /// Makes sure that no earlier start of the run still lives that could do a case of ours; those of other shards may.
+    /// Makes sure that no earlier start of the run still lives that could do a case of ours; those of other shards may, and
+    /// those that take their cases from the queue that ours come from.
     /// A process that was killed a moment ago gives no sign either: on this machine the kernel is asked, otherwise signs
     /// of life are waited for, of all at once. Records of those that are dead say so from then on.
     ///
@@ -249,7 +284,7 @@ impl Start {
             let Some(other) = Other::running(runs, number).await? else {
                 continue;
             };
-            if !self.shard.overlaps(other.sign.shard) {
+            if self.queue && other.sign.queue || !self.shard.overlaps(other.sign.shard) {
                 continue;
             }
             match self.is_here(&other).await {
