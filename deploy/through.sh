@@ -5,10 +5,12 @@
 #   75  stopped by SIGTERM with cases left: start it again (EX_TEMPFAIL of sysexits.h)
 #   else what the command said: 2 what was asked for cannot be, 3 it could not go on
 set -u
+command='' stopped=''
+trap 'stopped=yes; [ -z "$command" ] || kill -TERM "$command"' TERM
 "$@" &
 command=$!
-stopped=
-trap 'stopped=yes; kill -TERM "$command"' TERM
+# a signal that came before there was somebody to hand it to
+[ -z "$stopped" ] || kill -TERM "$command"
 code=0
 wait "$command" || code=$?
 # the signal ended the waiting, not the command

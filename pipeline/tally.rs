@@ -74,7 +74,8 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Starts counting the cases of a manifest, or of a shard of it, of which earlier starts had done some, and some of these in vain.
+    /// Starts counting the cases of a manifest, or of a shard of it, of which earlier starts had done some, and some of
+    /// these in vain.
     pub fn new(census: &Census, max_failed: f64) -> Self {
         Self {
             counts: Counts {

@@ -1,7 +1,5 @@
 //! Starts of one run after and beside each other: failed cases on request, two processes by mistake, kills.
 
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use schemas::FaultKind;
@@ -9,6 +7,9 @@ use spinestream::Exit;
 use spinestream::run::Retry;
 use stages::tables::{RunTables, compact};
 
+#[cfg(feature = "torch")]
+use crate::support::disk::wait_for;
+use crate::support::disk::{OnDisk, count};
 use crate::support::{Cohort, Row, block, last_attempts, without_circumstances};
 
 const FAST: [&str; 1] = ["model.chain=[\"identity\"]"];
@@ -99,84 +100,6 @@ async fn a_start_whose_earlier_records_have_gone_is_still_the_later_one() {
     );
 }
 
-/// A folder with a cohort of phantoms and the arguments that run it.
-struct OnDisk {
-    folder: tempfile::TempDir,
-}
-
-impl OnDisk {
-    fn new(cases: usize) -> Self {
-        let folder = tempfile::tempdir().expect("folder");
-        let cohort = folder.path().join("cohort");
-        let made = Command::new(env!("CARGO_BIN_EXE_spinestream"))
-            .args(["phantom", "1"])
-            .arg(&cohort)
-            .stdout(Stdio::null())
-            .status();
-        assert!(made.expect("runs").success());
-        let row = |number| format!("c{number},phantom-0001_dseg.nii.gz,verse\n");
-        let rows: String = (1..=cases).map(row).collect();
-        std::fs::write(
-            cohort.join("manifest.csv"),
-            format!("case_id,mask,labels\n{rows}"),
-        )
-        .expect("write");
-        Self { folder }
-    }
-
-    fn output(&self, name: &str) -> std::path::PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn start(&self, output: &str) -> Child {
-        self.start_with(output, &["model.chain=[\"interpolate\"]"])
-    }
-
-    fn start_with(&self, output: &str, settings: &[&str]) -> Child {
-        let manifest = self.folder.path().join("cohort/manifest.csv");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_spinestream"));
-        command.args(["run", "--set", "run.id=test"]);
-        for setting in settings {
-            command.args(["--set", setting]);
-        }
-        command.args([
-            "--set",
-            "write.rows_per_part=4",
-            "--set",
-            "write.volumes=[\"patch\"]",
-        ]);
-        command.args(["--set", "crop.levels=[\"L3\"]"]);
-        for (key, path) in [("run.manifest", manifest), ("run.output", self.output(output))] {
-            command.arg("--set").arg(format!("{key}={}", path.display()));
-        }
-        command.stdout(Stdio::null()).stderr(Stdio::piped());
-        command.spawn().expect("starts")
-    }
-
-    async fn rows(&self, output: &str) -> [Vec<Row>; 2] {
-        let cohort = Cohort::new();
-        let below = self.output(output).join("tables");
-        let mut tables = [Vec::new(), Vec::new()];
-        let names = ["cases", "vertebrae"];
-        for (table, name) in tables.iter_mut().zip(names) {
-            *table = cohort.rows_on_disk(&below.join(name).join("run=test")).await;
-        }
-        tables
-    }
-}
-
-fn wait_for(path: &Path) {
-    let until = Instant::now() + Duration::from_secs(60);
-    while !path.exists() {
-        assert!(
-            Instant::now() < until,
-            "expected {} within a minute",
-            path.display()
-        );
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 #[cfg(feature = "torch")]
 #[test]
 fn of_two_processes_on_one_run_the_second_leaves_and_nothing_is_doubled() {
@@ -236,8 +159,4 @@ fn a_run_killed_again_and_again_ends_with_the_tables_of_an_undisturbed_one() {
     let starts = cases.iter().map(|row| row["attempt"].clone());
     let starts: std::collections::BTreeSet<_> = starts.collect();
     assert!(starts.len() > 1, "the kills came in the middle: {starts:?}");
-}
-
-fn count(folder: &Path) -> usize {
-    std::fs::read_dir(folder).map_or(0, Iterator::count)
 }

@@ -8,6 +8,7 @@ mod command_line;
 #[cfg(feature = "torch")]
 mod compose;
 mod degradation;
+mod deploy;
 mod dicom_fixture;
 mod dicom_in;
 mod dicom_manifest;
@@ -32,6 +33,7 @@ mod report_page;
 mod resume;
 mod s3;
 mod schema;
+mod shard;
 #[cfg(feature = "torch")]
 mod train;
 mod validation;

@@ -241,6 +241,7 @@ async fn a_click_draws_a_vertebra_with_its_metrics_and_each_control_changes_the_
     for (metric, half_a_digit) in [
         ("dsc", 5e-4),
         ("jaccard", 5e-4),
+        ("spec", 5e-6),
         ("hd95_mm", 5e-3),
         ("assd_mm", 5e-3),
     ] {

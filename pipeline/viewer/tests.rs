@@ -74,9 +74,12 @@ fn viewer() -> Viewer {
 }
 
 async fn asked(method: Method, host: &str, path: &str) -> Response {
+    asked_of(router(viewer(), Door::ThisMachine), method, host, path).await
+}
+
+async fn asked_of(router: Router, method: Method, host: &str, path: &str) -> Response {
     let request = Request::builder().method(method).uri(path).header(HOST, host);
     let request = request.body(Body::empty()).expect("a request");
-    let router = router(viewer(), Door::ThisMachine);
     router.oneshot(request).await.expect("an answer")
 }
 
@@ -91,6 +94,8 @@ async fn json_of(response: Response) -> Value {
 
 #[tokio::test]
 async fn rows_come_as_columns_of_equal_length() {
+    let router = router(viewer(), Door::ThisMachine);
+    let get = |path| asked_of(router.clone(), Method::GET, "127.0.0.1:8080", path);
     let rows = json_of(get("/api/vertebrae").await).await;
     assert_eq!(rows["case_id"], serde_json::json!(["p1", "p1"]));
     assert_eq!(rows["level"], serde_json::json!(["L3", "L4"]));

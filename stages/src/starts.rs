@@ -13,6 +13,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::ObjectMeta;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -39,6 +40,9 @@ const SIGN_MOST: Duration = Duration::from_secs(30);
 
 /// Longest time for the last one that is on its way when no more are given.
 const LAST_SIGN: Duration = Duration::from_secs(5);
+
+/// Records that are read at once.
+const AT_ONCE: usize = 32;
 
 /// Most bytes of a record: it lists a thousand failures at most.
 const RECORD_MOST: u64 = 16 << 20;
@@ -276,15 +280,18 @@ impl Start {
     /// One does; or the store's.
     pub async fn alone(&self, runs: &Place) -> Result<(), StartError> {
         let mut silent = Vec::new();
-        for number in numbers(runs).await? {
-            if number >= self.number {
-                // it sees us and leaves: of two that start at once the earlier stays
+        let mut earlier = numbers(runs).await?;
+        // a later one sees us and leaves: of two that start at once the earlier stays
+        earlier.retain(|number| *number < self.number);
+        for other in running(runs, earlier).await? {
+            if self.queue && other.sign.queue {
+                // nobody waits for it, but it need not look alive for ever
+                if self.knows_it_dead(&other) {
+                    other.bury(runs).await?;
+                }
                 continue;
             }
-            let Some(other) = Other::running(runs, number).await? else {
-                continue;
-            };
-            if self.queue && other.sign.queue || !self.shard.overlaps(other.sign.shard) {
+            if !self.shard.overlaps(other.sign.shard) {
                 continue;
             }
             match self.is_here(&other).await {
@@ -331,6 +338,14 @@ impl Start {
             its: other.sign.shard,
             own: self.shard,
         }
+    }
+
+    /// Says whether another process was one of this machine and has ended.
+    fn knows_it_dead(&self, other: &Other) -> bool {
+        let (Some(own), Some(other)) = (&self.process, &other.sign.process) else {
+            return false;
+        };
+        own.machine == other.machine && own != other && !other.lives()
     }
 
     /// Says whether another process lives, if it is, or was, one of this machine.
@@ -428,13 +443,21 @@ impl Other {
 /// # Errors
 /// The store's.
 pub async fn at_work(runs: &Place) -> Result<Vec<String>, StoreError> {
-    let mut names = Vec::new();
-    for number in numbers(runs).await? {
-        if Other::running(runs, number).await?.is_some() {
-            names.push(name(number));
-        }
-    }
-    Ok(names)
+    let others = running(runs, numbers(runs).await?).await?;
+    Ok(others.iter().map(|other| name(other.number)).collect())
+}
+
+/// Returns those of some starts whose records say that they are at work, in order; a run in many shards has many.
+async fn running(runs: &Place, numbers: Vec<u32>) -> Result<Vec<Other>, StoreError> {
+    let looks: Vec<_> = numbers
+        .into_iter()
+        .map(|number| Other::running(runs, number))
+        .collect();
+    let found: Vec<Option<Other>> = futures::stream::iter(looks)
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 impl Process {

@@ -2,6 +2,7 @@
 
 pub mod browser;
 pub mod dicom;
+pub mod disk;
 pub mod faulty;
 pub mod s3;
 #[cfg(feature = "torch")]

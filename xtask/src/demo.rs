@@ -48,6 +48,7 @@ pub fn demo(checkout: &Checkout, cache: &Cache) -> Result<()> {
     let record = RunRecord::read(&folder.join("runs").join(RUN))?;
     check(status, &record, cases)?;
     report::stage("all went as expected: those two failed, each in its own way, and nothing else");
+    binary.must(&["report", "--conf", CONF])?;
     print!("{}", closing_words());
     Ok(())
 }
@@ -152,6 +153,8 @@ fn closing_words() -> String {
          \u{20}                {FOLDER}/tables/cases/run={RUN}/      one row a case, whatever came of it\n\
          reconstructions  {FOLDER}/volumes/run={RUN}/<case>/   NIfTI, in patch and scan space\n\
          record           {FOLDER}/runs/{RUN}/                 configuration, versions, counts, times\n\
+         report           {FOLDER}/runs/{RUN}/report.html      one page: outcomes, metrics, pictures, times\n\
+         look around      target/release/spinestream view --conf {CONF}   rows and shapes in a browser\n\
          \n\
          ct-patch is very likely one of the vertebrae that the shipped weights were trained on: its figure is no test.\n\
          Held-out figures stand in models/weights/README.md.\n\

@@ -30,7 +30,8 @@ function list({ toTop }) {
   const rows = chosen(state.tab);
   table.show(rows, { toTop });
   const all = run[state.tab]?.case_id.length ?? 0;
-  find("shown").textContent = `${shownText(rows.length, all)} ${state.tab}`;
+  const noun = all === 1 ? { vertebrae: "vertebra", cases: "case" }[state.tab] : state.tab;
+  find("shown").textContent = `${shownText(rows.length, all)} ${noun}`;
   page.rows = run.vertebrae?.case_id.length ?? 0;
   page.shown = rows.length;
   page.stamp = run.stamp;

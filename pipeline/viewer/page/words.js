@@ -28,9 +28,10 @@ export const NONE = "–";
 const MINUS = "\u2212";
 const grouped = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
-/** Returns decimals that a metric is shown with. */
+/** Returns decimals that a metric is shown with; those that background decides lie near 1. */
 export function decimals(name) {
-  return name.endsWith("_mm") ? 2 : 3;
+  if (name.endsWith("_mm")) return 2;
+  return /(^|_)(spec|npv)$/.test(name) ? 5 : 3;
 }
 
 /** Returns a value of a metric as text. */

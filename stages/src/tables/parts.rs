@@ -146,7 +146,7 @@ impl RunTables {
     /// case, or by a compaction.
     ///
     /// # Errors
-    /// The store's, or a part that is none of ours.
+    /// The store's.
     pub async fn clear_shard(&self, listing: &Listing, shard: Shard) -> Result<(), TablesError> {
         if shard.is_whole() {
             return self.clear(listing).await;
@@ -158,7 +158,10 @@ impl RunTables {
                 // its owner is clearing it, too
                 Ok(false)
                 | Err(TablesError::Store(StoreError::Store(object_store::Error::NotFound { .. }))) => {}
-                Err(error) => return Err(error),
+                Err(error @ TablesError::Store(_)) => return Err(error),
+                Err(error) => {
+                    tracing::warn!("{name}: a half part that cannot be read is left for compact: {error}");
+                }
             }
         }
         Ok(())

@@ -96,8 +96,12 @@ impl<'a> Facts<'a> {
     /// Returns how many cases the manifest held when the run was started last, if a record tells.
     pub(super) fn expected(&self) -> Option<usize> {
         let mut latest = self.starts.iter().rev();
-        let count = latest.find_map(|record| number(record, "/counts/cases"))?;
-        Some(count as usize)
+        // of a run in shards the cases are those of the start's own; records from before there were any have no more
+        let count = latest.find_map(|record| {
+            let all = number(record, "/counts/manifest");
+            all.or_else(|| number(record, "/counts/cases"))
+        });
+        Some(count? as usize)
     }
 }
 
@@ -163,7 +167,7 @@ mod tests {
                 ),
                 record(
                     "w0004.json",
-                    json!({"counts": {"done": 0, "failed": 0, "cases": 20}, "seconds": 50.0}),
+                    json!({"counts": {"done": 0, "failed": 0, "cases": 5, "manifest": 20}, "seconds": 50.0}),
                 ),
                 record("w0005.json", json!([])),
             ],

@@ -56,9 +56,13 @@ fn unfinished(facts: &Facts<'_>) -> Option<String> {
         );
     };
     let state = text(last, "/state").unwrap_or("unknown");
-    let fate = match state {
+    // of a run in shards the last start is one of several
+    let mut states = facts.starts.iter().map(|record| text(record, "/state"));
+    let is_at_work = states.any(|state| state == Some("running"));
+    let told = if is_at_work { "running" } else { state };
+    let fate = match told {
         "ended" => "its last start said that it ended".to_owned(),
-        "running" => "its last start was at work when this page was made, or was killed".to_owned(),
+        "running" => "a start was at work when this page was made, or was killed".to_owned(),
         "stopped" => "its last start was stopped by a signal".to_owned(),
         "broken" => "its last start could not go on".to_owned(),
         "lost" => "its last start gave no sign of life any more".to_owned(),
