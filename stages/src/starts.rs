@@ -10,6 +10,8 @@
 //! Starts of different shards live side by side, and so do those that take their cases from one queue; of two that could
 //! do the same case otherwise, the later leaves.
 
+mod process;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,13 +19,12 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::ObjectMeta;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::compare::key::hex;
 use crate::shard::Shard;
 use crate::store::{Place, StoreError};
+use process::Process;
 
 /// Time between two signs of life.
 pub const BEAT: Duration = Duration::from_secs(5);
@@ -90,16 +91,6 @@ struct Sign {
 /// For serde, which asks by reference.
 fn is_false(value: &bool) -> bool {
     !value
-}
-
-/// Tells whether a process of this machine still lives; says nothing of the machine to others.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Process {
-    /// Hash of the machine's boot and of the process namespace.
-    machine: String,
-    pid: u32,
-    /// When it began, in the kernel's ticks: process numbers are used again.
-    began: u64,
 }
 
 /// Another process is at work on the same run, or on the same shard of it.
@@ -458,40 +449,6 @@ async fn running(runs: &Place, numbers: Vec<u32>) -> Result<Vec<Other>, StoreErr
         .try_collect()
         .await?;
     Ok(found.into_iter().flatten().collect())
-}
-
-impl Process {
-    /// Returns this process; `None` where there is no `/proc`, or not all of it.
-    fn own() -> Option<Self> {
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?;
-        let digest = Sha256::digest(format!("{} {}", boot.trim(), namespace.display()).as_bytes());
-        // where other users' processes are hidden (hidepid, see proc(5)), what is not seen may live
-        began(1)?;
-        let pid = std::process::id();
-        Some(Self {
-            machine: hex(&digest[..8]),
-            pid,
-            began: began(pid)?,
-        })
-    }
-
-    fn lives(&self) -> bool {
-        began(self.pid) == Some(self.began)
-    }
-}
-
-/// Returns when a process began, in the kernel's ticks: the 22nd field of its `stat` (proc(5)).
-fn began(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // the second field is the program's name in brackets, and may hold blanks
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.split_whitespace();
-    // a zombie has ended, but for its parent's asking
-    if fields.next()? == "Z" {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
 }
 
 fn name(number: u32) -> String {

@@ -2,6 +2,7 @@ use schemas::ObjectUrl;
 
 use tokio::time::Instant;
 
+use super::process::began;
 use super::*;
 use crate::store::Stores;
 
