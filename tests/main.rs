@@ -26,6 +26,7 @@ mod nightly;
 mod privacy;
 mod published;
 mod python;
+mod queue;
 mod real_data;
 mod registry;
 mod report;
