@@ -291,7 +291,7 @@ async fn a_slow_case_stays_with_its_worker_beyond_the_time_in_which_a_silent_one
         cohort.row(&format!("{id},mask.nii.gz,verse,,"));
     }
     let own = FAST.iter().map(|text| (*text).to_owned());
-    let settings: Vec<String> = own.chain(nats.settings(HASTY_S)).collect();
+    let settings: Vec<String> = own.chain(nats.settings(5)).collect();
     let conf = cohort.conf("out", &texts(&settings)).await;
     let enqueued = queue::enqueue(&conf, &cohort.stores, std::future::pending()).await;
     assert_eq!(enqueued.expect("enqueued").new, 3);
@@ -302,7 +302,7 @@ async fn a_slow_case_stays_with_its_worker_beyond_the_time_in_which_a_silent_one
         };
         let identity = models::open(&identity, &LoadedWeights::new(), device)?;
         // longer than queue.ack_wait_s
-        let slow = Slow(Duration::from_secs(HASTY_S + 2));
+        let slow = Slow(Duration::from_secs(7));
         Ok(Chain::of(vec![Box::new(slow)], identity.identity().clone()))
     };
     let slow = queue::work_with(

@@ -200,12 +200,15 @@ impl Hands {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let messages: Vec<Message> = self
-                .held()
-                .cases
-                .values()
-                .map(|hand| hand.message.clone())
-                .collect();
+            let messages: Vec<Message> = {
+                let held = self.held();
+                // one that is given back would stay with us for another while
+                let ours = held
+                    .cases
+                    .values()
+                    .filter(|hand| !matches!(hand.at, At::Left | At::Refused));
+                ours.map(|hand| hand.message.clone()).collect()
+            };
             for message in messages {
                 // it is handed to the connection, which sends it once it can; one that is lost is no harm but a second try
                 let sign = timeout(SIGN_MOST, message.ack_with(AckKind::Progress)).await;
@@ -267,15 +270,15 @@ impl Hands {
     }
 }
 
-/// Tells the server what has become of a case.
+/// Tells the server what has become of a case; returns whether it has confirmed that.
 async fn tell(hand: &Hand) -> bool {
-    let message = &hand.message;
-    match hand.at {
-        At::Published => message.double_ack_with(AckKind::Ack).await.is_ok(),
-        At::Left => message.ack_with(AckKind::Nak(Some(NAK_DELAY))).await.is_ok(),
-        At::Refused => message.ack_with(AckKind::Term).await.is_ok(),
-        At::Flow | At::Sink => true,
-    }
+    let kind = match hand.at {
+        At::Published => AckKind::Ack,
+        At::Left => AckKind::Nak(Some(NAK_DELAY)),
+        At::Refused => AckKind::Term,
+        At::Flow | At::Sink => return true,
+    };
+    hand.message.double_ack_with(kind).await.is_ok()
 }
 
 /// The tasks that keep cases alive and ack them.
