@@ -25,7 +25,7 @@ use crate::run::manifest;
 const NAME: &str = "queue";
 
 /// Longest time that the server holds a request for a case before it says that there is none.
-const EXPIRES: Duration = Duration::from_secs(5);
+const EXPIRES: Duration = Duration::from_secs(2);
 
 /// Time before a request that went wrong is made again.
 const AGAIN: Duration = Duration::from_secs(1);
