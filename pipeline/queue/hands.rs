@@ -304,7 +304,7 @@ impl Keeper {
                 "the queue's server was not told of {left} cases: they will come again to other workers"
             );
         }
-        if timeout(most, self.broker.client().flush()).await.is_err() {
+        if timeout(SIGN_MOST, self.broker.client().flush()).await.is_err() {
             tracing::warn!("the queue's server does not answer");
         }
     }

@@ -35,7 +35,7 @@ use crate::widths::widen;
 use crate::{Exit, RunEnd};
 
 /// Longest time at the end until the queue's server has been told what has become of the cases in hand.
-const LAST_ACKS: Duration = Duration::from_secs(20);
+const LAST_ACKS: Duration = Duration::from_secs(10);
 
 /// Signs of life that a case gives within the time after which it would go to somebody else.
 const SIGNS: u32 = 3;
@@ -215,6 +215,9 @@ fn census(cases: &ById, published: &Watched) -> Census {
 
 /// Whether nothing is left to do, for anybody.
 async fn is_over(broker: &Broker) -> bool {
+    if !broker.is_connected() {
+        return false;
+    }
     match broker.depth().await {
         Ok(Some(depth)) => depth.pending + depth.in_hand == 0,
         _ => false,
