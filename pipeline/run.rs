@@ -212,7 +212,10 @@ async fn work(
 }
 
 /// Ends with [`RunEnd::Stopped`] if the stop signal comes before `work` is done.
-pub(crate) async fn unless<T>(stop: &Stop, work: impl Future<Output = Result<T, RunEnd>>) -> Result<T, RunEnd> {
+pub(crate) async fn unless<T>(
+    stop: &Stop,
+    work: impl Future<Output = Result<T, RunEnd>>,
+) -> Result<T, RunEnd> {
     tokio::select! {
         ended = work => ended,
         () = stop.clone() => Err(RunEnd::Stopped),

@@ -296,6 +296,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_file_of_credentials_that_is_not_there_is_told_by_its_key() {
+        let conf = QueueConf {
+            credentials: "/nowhere/worker.creds".to_owned(),
+            ..conf("tls://127.0.0.1:1")
+        };
+        let none = Broker::connect(&conf, "r1").await.expect_err("no such file");
+        assert!(
+            none.to_string().starts_with("queue.credentials: expected a file"),
+            "{none}"
+        );
+    }
+
+    #[tokio::test]
     async fn a_server_that_is_not_there_is_told_by_the_key_and_what_to_start() {
         let away = Broker::connect(&conf("nats://127.0.0.1:1"), "r1").await;
         let said = away.expect_err("nobody listens there").to_string();

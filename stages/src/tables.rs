@@ -147,7 +147,10 @@ impl Tables {
         }
         let mut held = std::mem::take(&mut self.pending);
         let ids: Vec<String> = match self.committed {
-            Some(_) => held.iter().map(|(row, _)| row.case_id.to_ascii_lowercase()).collect(),
+            Some(_) => held
+                .iter()
+                .map(|(row, _)| row.case_id.to_ascii_lowercase())
+                .collect(),
             None => Vec::new(),
         };
         held.sort_by(|(a, _), (b, _)| a.case_id.cmp(&b.case_id));
@@ -374,7 +377,11 @@ mod tests {
         assert_eq!((sink.held(), sink.take_committed().len()), (1, 0));
         sink.accept(failure("A")).await.expect("accept");
         assert_eq!(sink.take_committed(), ["a", "b"]);
-        assert_eq!((sink.held(), sink.take_committed().len()), (0, 0), "each is told once");
+        assert_eq!(
+            (sink.held(), sink.take_committed().len()),
+            (0, 0),
+            "each is told once"
+        );
         let mut silent = tables(&Stores::default(), 1);
         silent.accept(failure("a")).await.expect("accept");
         assert!(silent.take_committed().is_empty(), "nobody asked");
