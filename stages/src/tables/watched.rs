@@ -52,11 +52,7 @@ impl Watched {
     async fn look(&mut self) -> Result<(), TablesError> {
         let looked = Instant::now();
         let all = self.tables.list().await?.parts;
-        let new = all.difference(&self.parts).cloned().collect();
-        let listing = Listing {
-            parts: new,
-            ..Listing::default()
-        };
+        let listing = Listing::of_parts(all.difference(&self.parts).cloned().collect());
         self.published.merge(self.tables.published_in(&listing).await?);
         self.parts.extend(listing.parts);
         self.looked = looked;
