@@ -201,7 +201,7 @@ async fn the_workers_commands_do_their_work_outside_docker() {
     for name in ["seed", "enqueue", "worker"] {
         let mut service = services[name].clone();
         for word in service["command"].as_array_mut().expect("a list") {
-            if word == "queue.url=nats://nats:4222" {
+            if *word == "queue.url=nats://nats:4222" {
                 *word = format!("queue.url={}", nats.url()).into();
             }
         }

@@ -41,3 +41,4 @@ mod validation;
 mod viewer;
 mod views;
 mod watched;
+mod workers;
