@@ -146,7 +146,7 @@ pub fn fleet(arguments: &Arguments, checkout: &Checkout, cache: &Cache) -> Resul
         slow_in_shards,
         cut_off,
         fill,
-        cohort: cohort.clone(),
+        cohort,
     };
     print!("{}", numbers.table());
     setting.keep(&numbers, &SETTINGS)?;
