@@ -68,9 +68,21 @@ pub async fn claim(
     shard: Shard,
     recorder: &Recorder,
 ) -> Result<Claimed, RunEnd> {
-    let number = Start::take_shard(&tables.records(), least, shard, &recorder.first())
-        .await
-        .map_err(sink)?;
+    let taken = Start::take_shard(&tables.records(), least, shard, &recorder.first()).await;
+    Ok(begin(taken.map_err(sink)?, recorder))
+}
+
+/// The same, for a process that takes its cases from the run's queue.
+///
+/// # Errors
+/// The output cannot be written.
+pub async fn claim_beside(tables: &RunTables, least: u32, recorder: &Recorder) -> Result<Claimed, RunEnd> {
+    let taken = Start::take_beside(&tables.records(), least, &recorder.first()).await;
+    Ok(begin(taken.map_err(sink)?, recorder))
+}
+
+/// Begins to give signs of life.
+fn begin(number: Start, recorder: &Recorder) -> Claimed {
     let seen = Seen::default();
     let tell = {
         let (recorder, seen) = (recorder.clone(), Arc::clone(&seen));
@@ -80,25 +92,36 @@ pub async fn claim(
         }
     };
     let beat = number.beat(Box::new(tell));
-    Ok(Claimed { number, beat, seen })
+    Claimed { number, beat, seen }
 }
 
 fn sink(error: StoreError) -> RunEnd {
     RunEnd::Tables(error.into())
 }
 
+fn busy(error: StartError) -> RunEnd {
+    match error {
+        StartError::Busy(busy) => RunEnd::Busy(busy),
+        StartError::Store(error) => sink(error),
+    }
+}
+
 impl Claimed {
+    /// Makes sure that nobody is at work on the run who could do the same case: others that take theirs from the queue may.
+    ///
+    /// # Errors
+    /// Somebody is; the output cannot be read.
+    pub async fn beside(&self, tables: &RunTables) -> Result<(), RunEnd> {
+        self.number.alone(&tables.records()).await.map_err(busy)
+    }
+
     /// Makes sure that nobody else is at work on this shard, clears what a killed start of it left behind, and returns
     /// what is published of its cases.
     ///
     /// # Errors
     /// Somebody is; the output cannot be read.
     pub async fn only_one(&self, tables: &RunTables, retry: &Retry) -> Result<Found, RunEnd> {
-        let alone = self.number.alone(&tables.records()).await;
-        alone.map_err(|error| match error {
-            StartError::Busy(busy) => RunEnd::Busy(busy),
-            StartError::Store(error) => sink(error),
-        })?;
+        self.number.alone(&tables.records()).await.map_err(busy)?;
         let shard = self.number.shard();
         let listing = tables.list().await?;
         tables.clear_shard(&listing, shard).await?;

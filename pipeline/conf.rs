@@ -25,6 +25,7 @@ use stages::write::{Form, WriteConf};
 use toml::{Table, Value};
 
 use crate::RunEnd;
+use crate::queue::QueueConf;
 
 pub use sections::{RunConf, Timeouts, WatchConf, Widths};
 
@@ -53,6 +54,8 @@ pub struct Conf {
     pub store: StoreConf,
     /// How a run is seen from outside.
     pub watch: WatchConf,
+    /// Where the cases of a run wait for workers on many machines.
+    pub queue: QueueConf,
     /// What is written.
     pub write: WriteConf,
     /// What is taken from DICOM, and given back.
@@ -129,6 +132,7 @@ impl Conf {
         if !metrics.is_empty() && metrics.parse::<std::net::SocketAddr>().is_err() {
             bail!("watch.metrics: expected an address such as 127.0.0.1:9464, found {metrics:?}");
         }
+        self.queue.check().map_err(|message| anyhow!(message))?;
         self.crop.check().map_err(|message| anyhow!(message))?;
         self.evaluate.check().map_err(|message| anyhow!(message))?;
         let samples = self.model.samples;

@@ -15,6 +15,7 @@ pub mod night;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 pub mod panics;
+pub mod queue;
 pub mod record;
 pub mod run;
 pub mod shard;
@@ -34,6 +35,8 @@ use stages::starts::Busy;
 use stages::tables::TablesError;
 #[cfg(feature = "torch")]
 use stages::train::TrainError;
+
+use crate::queue::QueueError;
 
 /// How a command ends, as its exit code says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +76,9 @@ pub enum RunEnd {
     /// The sink cannot write.
     #[error("run.output: {0}")]
     Tables(#[from] TablesError),
+    /// The queue of cases cannot be used.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
     /// What a verb besides `run` reads from or writes to cannot be used.
     #[error("{0}")]
     Unusable(String),
@@ -103,7 +109,7 @@ impl RunEnd {
     /// Returns the exit code.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Conf(_) => Exit::Usage,
+            Self::Conf(_) | Self::Queue(QueueError::Conf { .. }) => Exit::Usage,
             Self::Stopped => Exit::SomeFailed,
             #[cfg(feature = "torch")]
             Self::Training(

@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use spinestream::bar::AboveTheBars;
 use spinestream::conf::Conf;
 use spinestream::shard::{Settled, Sharding};
-use spinestream::{Exit, RunEnd, panics, run, verbs};
+use spinestream::{Exit, RunEnd, panics, queue, run, verbs};
 use stages::allocator;
 use stages::store::Stores;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -60,6 +60,12 @@ enum Log {
 enum Verb {
     /// Runs a cohort: list → weigh → fetch → decode → crop → reconstruct → evaluate → write.
     Run(verbs::run::Arguments),
+    /// Puts the cases of a run that have no row into its queue, for workers on many machines.
+    Enqueue(verbs::enqueue::Arguments),
+    /// Does cases as a run's queue hands them out; any number of such processes may come and go.
+    Work(verbs::work::Arguments),
+    /// Shows a run and its workers: what waits, what is in hand and done, how fast, and the time left.
+    Status(verbs::status::Arguments),
     /// Says what a run would do: cases, bytes, memory, what is done already, and how long it may take.
     Plan(verbs::plan::Arguments),
     /// Holds what a run has published against its manifest, against itself, and against the files it left.
@@ -130,6 +136,15 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
                 let stop = stop_signal("cases in hand are finished, no new one is taken");
                 Ok(run::run(&conf, &stores, &arguments.retry(), stop).await?)
             }
+            Verb::Enqueue(arguments) => {
+                let stop = stop_signal("what is in the queue stays there");
+                verbs::enqueue::enqueue(arguments, &conf, &stores, stop).await
+            }
+            Verb::Work(arguments) => {
+                let stop = stop_signal("cases in hand are finished, no new one is taken");
+                Ok(queue::work(&conf, &stores, arguments.until_empty, stop).await?)
+            }
+            Verb::Status(arguments) => verbs::status::status(arguments, &conf, &stores).await,
             Verb::Plan(arguments) => verbs::plan::plan(arguments, &conf, &stores).await,
             Verb::Verify(arguments) => verbs::verify::verify(arguments, &conf, &stores).await,
             Verb::Compact(arguments) => verbs::compact::compact(arguments, &conf, &stores).await,

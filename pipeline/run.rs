@@ -212,7 +212,10 @@ async fn work(
 }
 
 /// Ends with [`RunEnd::Stopped`] if the stop signal comes before `work` is done.
-async fn unless<T>(stop: &Stop, work: impl Future<Output = Result<T, RunEnd>>) -> Result<T, RunEnd> {
+pub(crate) async fn unless<T>(
+    stop: &Stop,
+    work: impl Future<Output = Result<T, RunEnd>>,
+) -> Result<T, RunEnd> {
     tokio::select! {
         ended = work => ended,
         () = stop.clone() => Err(RunEnd::Stopped),
@@ -220,7 +223,7 @@ async fn unless<T>(stop: &Stop, work: impl Future<Output = Result<T, RunEnd>>) -
 }
 
 /// A stop signal that many wait for.
-type Stop = Shared<BoxFuture<'static, ()>>;
+pub(crate) type Stop = Shared<BoxFuture<'static, ()>>;
 
 /// Returns where the run's tables lie.
 ///
@@ -235,7 +238,7 @@ pub fn tables(conf: &Conf, stores: &Stores) -> Result<RunTables, RunEnd> {
 ///
 /// # Errors
 /// They are to be without identity, and the environment holds no key.
-fn seg_out(conf: &Conf) -> Result<Option<SegOut>, RunEnd> {
+pub(crate) fn seg_out(conf: &Conf) -> Result<Option<SegOut>, RunEnd> {
     if !conf.write.volumes.contains(&Form::Seg) {
         return Ok(None);
     }
@@ -247,7 +250,7 @@ fn seg_out(conf: &Conf) -> Result<Option<SegOut>, RunEnd> {
 }
 
 /// Is there when the cases in hand have had their time after `stop`.
-async fn enough(stop: impl Future<Output = ()>, time: Duration) {
+pub(crate) async fn enough(stop: impl Future<Output = ()>, time: Duration) {
     stop.await;
     tokio::time::sleep(time).await;
     tracing::warn!(
@@ -262,7 +265,7 @@ pub fn say(text: &str) {
 }
 
 /// The flow itself, in order.
-fn through_the_stages(
+pub(crate) fn through_the_stages(
     conf: &Conf,
     stores: &Arc<Stores>,
     tables: &RunTables,

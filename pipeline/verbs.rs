@@ -3,6 +3,7 @@
 pub mod compact;
 pub mod degrade;
 pub mod doctor;
+pub mod enqueue;
 pub mod evaluate;
 pub mod inspect;
 pub mod manifest;
@@ -13,11 +14,13 @@ pub mod phantom;
 pub mod plan;
 pub mod report;
 pub mod run;
+pub mod status;
 #[cfg(feature = "torch")]
 pub mod train;
 pub mod verify;
 pub mod view;
 pub mod views;
+pub mod work;
 
 use std::sync::Arc;
 

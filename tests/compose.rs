@@ -9,6 +9,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use crate::support::nats::Nats;
+
 /// Holds docker-compose.yml against the Compose specification and prints it as JSON.
 const READER: &str = r#"
 from compose_spec import PyCompose
@@ -90,7 +92,11 @@ fn the_compose_file_is_valid_and_pins_what_it_pulls() {
             assert!(known, "{name}: no volume {volume}");
         }
         let profiles = service.get("profiles").map(words).unwrap_or_default();
-        let expected: &[&str] = if name == "pipeline-gpu" { &["gpu"] } else { &[] };
+        let expected: &[&str] = match name.as_str() {
+            "pipeline-gpu" => &["gpu"],
+            "nats" | "enqueue" | "worker" => &["fleet"],
+            _ => &[],
+        };
         assert_eq!(profiles, expected, "{name}");
     }
 }
@@ -164,6 +170,51 @@ fn the_store_is_started_with_options_that_it_knows() {
         .expect("runs");
     let said = text(&asked.stderr);
     assert!(said.starts_with("Example: weed mini "), "{said}");
+}
+
+#[test]
+fn the_queue_is_started_with_options_that_it_knows() {
+    let (Some(python), Some(nats)) = (lent("SPINESTREAM_PYTHON"), lent("SPINESTREAM_NATS")) else {
+        return;
+    };
+    let services = &compose_file(&python)["services"];
+    let asked = Command::new(nats)
+        .args(words(&services["nats"]["command"]))
+        .arg("--help")
+        .output()
+        .expect("runs");
+    let said = text(&asked.stdout) + &text(&asked.stderr);
+    assert!(
+        said.contains("Usage: nats-server") && !said.contains("not defined"),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_workers_commands_do_their_work_outside_docker() {
+    let (Some(python), Some(endpoint)) = (lent("SPINESTREAM_PYTHON"), lent("SPINESTREAM_S3_ENDPOINT")) else {
+        return;
+    };
+    let Some(nats) = Nats::start().await else { return };
+    let services = &compose_file(&python)["services"];
+    let spinestream = env!("CARGO_BIN_EXE_spinestream");
+    for name in ["seed", "enqueue", "worker"] {
+        let mut service = services[name].clone();
+        for word in service["command"].as_array_mut().expect("a list") {
+            if *word == "queue.url=nats://nats:4222" {
+                *word = format!("queue.url={}", nats.url()).into();
+            }
+        }
+        let ran = run(spinestream, &service, &endpoint);
+        assert_eq!(ran.status.code(), Some(0), "{name}: {}", text(&ran.stderr));
+        if name == "enqueue" {
+            assert!(
+                text(&ran.stdout).contains("2 cases in the manifest"),
+                "{}",
+                text(&ran.stdout)
+            );
+        }
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Reads a cohort manifest: every row becomes a listed case, or a failure with a name.
 
+mod by_id;
 pub mod index;
 mod records;
 mod rows;
@@ -28,6 +29,8 @@ use crate::compare::key::hex;
 use crate::stage::blocking;
 use crate::store::{Place, StoreError, absolute};
 use crate::tables::fingerprint;
+
+pub use by_id::ById;
 
 /// Name of this stage in rows.
 pub const NAME: &str = "list";

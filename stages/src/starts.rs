@@ -7,7 +7,10 @@
 //! The number is the attempt of every row that the process writes: no two processes write rows of one attempt, and of
 //! two rows of a case the later start's counts. (Attempt 0 is of runs from before starts had numbers.)
 //!
-//! Starts of different shards live side by side; of two that could do the same case, the later leaves.
+//! Starts of different shards live side by side, and so do those that take their cases from one queue; of two that could
+//! do the same case otherwise, the later leaves.
+
+mod process;
 
 use std::time::Duration;
 
@@ -16,13 +19,12 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::ObjectMeta;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::compare::key::hex;
 use crate::shard::Shard;
 use crate::store::{Place, StoreError};
+use process::Process;
 
 /// Time between two signs of life.
 pub const BEAT: Duration = Duration::from_secs(5);
@@ -68,6 +70,7 @@ pub struct Start {
     number: u32,
     worker: String,
     shard: Shard,
+    queue: bool,
     place: Place,
     process: Option<Process>,
 }
@@ -80,16 +83,14 @@ struct Sign {
     /// The cases that it does; every one, in the records of those that do, and of versions without shards.
     #[serde(default, skip_serializing_if = "Shard::is_whole")]
     shard: Shard,
+    /// Whether it takes its cases from the run's queue, which hands each out to one process at a time.
+    #[serde(default, skip_serializing_if = "is_false")]
+    queue: bool,
 }
 
-/// Tells whether a process of this machine still lives; says nothing of the machine to others.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Process {
-    /// Hash of the machine's boot and of the process namespace.
-    machine: String,
-    pid: u32,
-    /// When it began, in the kernel's ticks: process numbers are used again.
-    began: u64,
+/// For serde, which asks by reference.
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Another process is at work on the same run, or on the same shard of it.
@@ -159,6 +160,28 @@ impl Start {
         shard: Shard,
         record: &Map<String, Value>,
     ) -> Result<Self, StoreError> {
+        Self::take_as(runs, least, shard, false, record).await
+    }
+
+    /// The same, for a process that takes its cases from the run's queue.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn take_beside(
+        runs: &Place,
+        least: u32,
+        record: &Map<String, Value>,
+    ) -> Result<Self, StoreError> {
+        Self::take_as(runs, least, Shard::WHOLE, true, record).await
+    }
+
+    async fn take_as(
+        runs: &Place,
+        least: u32,
+        shard: Shard,
+        queue: bool,
+        record: &Map<String, Value>,
+    ) -> Result<Self, StoreError> {
         let process = Process::own();
         loop {
             let last = numbers(runs).await?.pop().unwrap_or(0);
@@ -169,6 +192,7 @@ impl Start {
                 place: runs.join(&format!("{worker}.json")),
                 worker,
                 shard,
+                queue,
                 process: process.clone(),
             };
             if start.place.create(start.text(State::Running, record)).await? {
@@ -229,6 +253,7 @@ impl Start {
             state,
             process: self.process.clone(),
             shard: self.shard,
+            queue: self.queue,
         };
         if let Ok(Value::Object(sign)) = serde_json::to_value(sign) {
             all.extend(sign);
@@ -237,7 +262,8 @@ impl Start {
         Value::Object(all).to_string().into()
     }
 
-    /// Makes sure that no earlier start of the run still lives that could do a case of ours; those of other shards may.
+    /// Makes sure that no earlier start of the run still lives that could do a case of ours; those of other shards may, and
+    /// those that take their cases from the queue that ours come from.
     /// A process that was killed a moment ago gives no sign either: on this machine the kernel is asked, otherwise signs
     /// of life are waited for, of all at once. Records of those that are dead say so from then on.
     ///
@@ -249,6 +275,13 @@ impl Start {
         // a later one sees us and leaves: of two that start at once the earlier stays
         earlier.retain(|number| *number < self.number);
         for other in running(runs, earlier).await? {
+            if self.queue && other.sign.queue {
+                // nobody waits for it, but it need not look alive for ever
+                if self.knows_it_dead(&other) {
+                    other.bury(runs).await?;
+                }
+                continue;
+            }
             if !self.shard.overlaps(other.sign.shard) {
                 continue;
             }
@@ -296,6 +329,14 @@ impl Start {
             its: other.sign.shard,
             own: self.shard,
         }
+    }
+
+    /// Says whether another process was one of this machine and has ended.
+    fn knows_it_dead(&self, other: &Other) -> bool {
+        let (Some(own), Some(other)) = (&self.process, &other.sign.process) else {
+            return false;
+        };
+        own.machine == other.machine && own != other && !other.lives()
     }
 
     /// Says whether another process lives, if it is, or was, one of this machine.
@@ -408,40 +449,6 @@ async fn running(runs: &Place, numbers: Vec<u32>) -> Result<Vec<Other>, StoreErr
         .try_collect()
         .await?;
     Ok(found.into_iter().flatten().collect())
-}
-
-impl Process {
-    /// Returns this process; `None` where there is no `/proc`, or not all of it.
-    fn own() -> Option<Self> {
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?;
-        let digest = Sha256::digest(format!("{} {}", boot.trim(), namespace.display()).as_bytes());
-        // where other users' processes are hidden (hidepid, see proc(5)), what is not seen may live
-        began(1)?;
-        let pid = std::process::id();
-        Some(Self {
-            machine: hex(&digest[..8]),
-            pid,
-            began: began(pid)?,
-        })
-    }
-
-    fn lives(&self) -> bool {
-        began(self.pid) == Some(self.began)
-    }
-}
-
-/// Returns when a process began, in the kernel's ticks: the 22nd field of its `stat` (proc(5)).
-fn began(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // the second field is the program's name in brackets, and may hold blanks
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.split_whitespace();
-    // a zombie has ended, but for its parent's asking
-    if fields.next()? == "Z" {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
 }
 
 fn name(number: u32) -> String {

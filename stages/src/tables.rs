@@ -8,6 +8,7 @@ mod parts;
 mod published;
 mod verify;
 pub mod views;
+mod watched;
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -32,6 +33,7 @@ use parts::exists;
 pub use parts::{Listing, RunTables};
 pub use published::{Last, Published, fingerprint};
 pub use verify::{Problem, Verified, verify};
+pub use watched::Watched;
 
 /// Version of the software, as every row names it.
 pub const SOFTWARE_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -80,6 +82,8 @@ pub struct Tables {
     pending: Vec<(CaseRow, Vec<VertebraRow>)>,
     oldest: Option<Instant>,
     parts: usize,
+    /// Folded ids of the cases that have been published since somebody asked; `None` if nobody ever asks.
+    committed: Option<Vec<String>>,
 }
 
 impl Tables {
@@ -93,7 +97,26 @@ impl Tables {
             pending: Vec::new(),
             oldest: None,
             parts: 0,
+            committed: None,
         }
+    }
+
+    /// Remembers from now on which cases have been published, for [`Tables::take_committed`].
+    #[must_use]
+    pub fn telling(mut self) -> Self {
+        self.committed = Some(Vec::new());
+        self
+    }
+
+    /// Returns the folded ids of the cases whose rows have been published since this was called last: the part of table
+    /// cases that holds them is there.
+    pub fn take_committed(&mut self) -> Vec<String> {
+        self.committed.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Returns how many cases have rows that are held and not published yet.
+    pub fn held(&self) -> usize {
+        self.pending.len()
     }
 
     /// Returns how many parts have been published by this process.
@@ -123,6 +146,13 @@ impl Tables {
             return Ok(());
         }
         let mut held = std::mem::take(&mut self.pending);
+        let ids: Vec<String> = match self.committed {
+            Some(_) => held
+                .iter()
+                .map(|(row, _)| row.case_id.to_ascii_lowercase())
+                .collect(),
+            None => Vec::new(),
+        };
         held.sort_by(|(a, _), (b, _)| a.case_id.cmp(&b.case_id));
         let name = format!(
             "part-{}.parquet",
@@ -149,6 +179,9 @@ impl Tables {
             vertebrae_place.create(vertebrae).await?;
         }
         self.parts += 1;
+        if let Some(committed) = &mut self.committed {
+            committed.extend(ids);
+        }
         Ok(())
     }
 
@@ -334,6 +367,24 @@ mod tests {
         sink.close().await.expect("close");
         let published = place(&stores).published().await.expect("published");
         assert_eq!(published.cases(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_case_is_told_as_committed_once_its_part_is_there_and_not_before() {
+        let stores = Stores::default();
+        let mut sink = tables(&stores, 2).telling();
+        sink.accept(failure("b")).await.expect("accept");
+        assert_eq!((sink.held(), sink.take_committed().len()), (1, 0));
+        sink.accept(failure("A")).await.expect("accept");
+        assert_eq!(sink.take_committed(), ["a", "b"]);
+        assert_eq!(
+            (sink.held(), sink.take_committed().len()),
+            (0, 0),
+            "each is told once"
+        );
+        let mut silent = tables(&Stores::default(), 1);
+        silent.accept(failure("a")).await.expect("accept");
+        assert!(silent.take_committed().is_empty(), "nobody asked");
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod browser;
 pub mod dicom;
 pub mod disk;
 pub mod faulty;
+pub mod nats;
 pub mod s3;
 #[cfg(feature = "torch")]
 pub mod site;

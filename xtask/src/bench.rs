@@ -7,6 +7,7 @@
 mod beside;
 mod cohort;
 mod family;
+mod fleet;
 mod index;
 mod kills;
 mod machine;
@@ -62,6 +63,8 @@ pub enum Bench {
     Soak(soak::Arguments),
     /// Kills a run again and again, and holds what it leaves against a run that nobody disturbed.
     Kills(kills::Arguments),
+    /// Runs a cohort by workers on a queue: together, killed, slow, cut off; and fills the queue with a million cases.
+    Fleet(fleet::Arguments),
     /// Makes a manifest of many DICOM objects and says how fast their headers are read.
     Index(index::Arguments),
     /// Measures single functions beside what people use for the same in Python.
@@ -85,6 +88,7 @@ impl Bench {
         match self {
             Self::Soak(arguments) => soak::soak(arguments, checkout, cache),
             Self::Kills(arguments) => kills::kills(arguments, checkout, cache),
+            Self::Fleet(arguments) => fleet::fleet(arguments, checkout, cache),
             Self::Index(arguments) => index::index(arguments, checkout, cache),
             Self::Micro(arguments) => micro::micro(arguments, checkout, cache),
             Self::Model(arguments) => model::model(arguments, checkout, cache),

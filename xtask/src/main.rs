@@ -11,6 +11,7 @@ mod dicom3tools;
 mod environment;
 mod libtorch;
 mod manifest;
+mod nats;
 mod niivue;
 mod programs;
 mod report;

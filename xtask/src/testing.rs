@@ -9,7 +9,7 @@ use crate::cache::Cache;
 use crate::checkout::{Checkout, run};
 use crate::libtorch::{self, Kind};
 use crate::seaweed::{self, Server};
-use crate::{browser, dicom3tools, niivue, report, sample, test_python};
+use crate::{browser, dicom3tools, nats, niivue, report, sample, test_python};
 
 /// Sets up what tests need and runs them, with `arguments` handed to the runner.
 ///
@@ -24,6 +24,7 @@ pub fn test(checkout: &Checkout, cache: &Cache, arguments: &[String]) -> Result<
         dciodvfy: dicom3tools::set_up(cache),
         chromedriver: browser::find(),
         store: Store::start(cache),
+        nats: nats::set_up(cache),
     };
     fixtures.warn();
 
@@ -69,6 +70,7 @@ struct Fixtures {
     dciodvfy: Result<PathBuf>,
     chromedriver: Result<PathBuf>,
     store: Result<Store>,
+    nats: Result<PathBuf>,
 }
 
 /// The S3 server of the tests; it ends with the tests.
@@ -94,6 +96,7 @@ impl Fixtures {
             ("the DICOM validator", self.dciodvfy.as_ref().err()),
             ("a browser", self.chromedriver.as_ref().err()),
             ("an S3 server", self.store.as_ref().err()),
+            ("a queue", self.nats.as_ref().err()),
         ];
         for (what, error) in errors {
             let Some(error) = error else { continue };
@@ -118,6 +121,10 @@ impl Fixtures {
         if let Ok(store) = &self.store {
             command.env("SPINESTREAM_S3_ENDPOINT", store.server.endpoint());
             command.env("SPINESTREAM_WEED", &store.program);
+        }
+        // a program, no server: a test starts one of its own, and may kill it
+        if let Ok(nats) = &self.nats {
+            command.env("SPINESTREAM_NATS", nats);
         }
         command
     }

@@ -253,6 +253,7 @@ mod tests {
             crate::libtorch::CUDA,
             crate::sample::PIN,
             crate::seaweed::PIN,
+            crate::nats::PIN,
         ] {
             let wheels = Wheel::list(list).expect("a list of pins");
             assert!(!wheels.is_empty());

@@ -2,6 +2,7 @@ use schemas::ObjectUrl;
 
 use tokio::time::Instant;
 
+use super::process::began;
 use super::*;
 use crate::store::Stores;
 
@@ -150,4 +151,32 @@ async fn the_record_says_the_shard_and_records_without_one_are_of_every_case() {
         shards,
         [(Some(Value::from("2/8")), shard("2/8")), (None, Shard::WHOLE)]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn starts_that_share_a_queue_live_side_by_side_and_others_leave() {
+    let (stores, record) = (Stores::default(), Map::new());
+    let runs = runs(&stores);
+    let first = Start::take_beside(&runs, 1, &record).await.expect("first");
+    let beat = first.beat(Box::new(Map::new));
+    let second = Start::take_beside(&runs, 1, &record).await.expect("second");
+    let asked = Instant::now();
+    second.alone(&runs).await.expect("the queue keeps them apart");
+    assert!(asked.elapsed().is_zero(), "nobody is waited for");
+
+    let whole = Start::take(&runs, 1, &record).await.expect("whole");
+    assert!(whole.alone(&runs).await.is_err(), "it would do every case");
+    whole.keep(State::Stopped, &record).await.expect("keep");
+    let of_shard = Start::take_shard(&runs, 1, shard("0/2"), &record)
+        .await
+        .expect("shard");
+    assert!(
+        of_shard.alone(&runs).await.is_err(),
+        "half of its cases are in the queue"
+    );
+    let beat_of_shard = of_shard.beat(Box::new(Map::new));
+    let third = Start::take_beside(&runs, 1, &record).await.expect("third");
+    assert!(third.alone(&runs).await.is_err(), "a shard is at work");
+    beat_of_shard.end().await;
+    beat.end().await;
 }

@@ -52,6 +52,16 @@ pub(super) struct Marker {
     pub(super) replaces: BTreeSet<String>,
 }
 
+impl Listing {
+    /// Returns a listing of these parts alone, which count.
+    pub(super) fn of_parts(parts: BTreeSet<String>) -> Self {
+        Self {
+            parts,
+            ..Self::default()
+        }
+    }
+}
+
 impl RunTables {
     /// Names the tables of run `run` below `output`.
     pub fn new(output: Place, run: &str) -> Self {

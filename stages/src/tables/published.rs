@@ -58,6 +58,20 @@ impl Published {
         self.last.get(&fingerprint).copied()
     }
 
+    /// Returns how many cases have a last attempt that failed, or a vertebra of it that did.
+    pub fn failed(&self) -> usize {
+        let last = self.last.values();
+        last.filter(|last| last.failed || last.vertebra_failed).count()
+    }
+
+    /// Adds what other parts say.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.highest = self.highest.max(other.highest);
+        for (case, last) in other.last {
+            self.see(case, last);
+        }
+    }
+
     /// Returns the highest attempt of any row, of cases forgotten since too; 0 if there is none.
     pub fn highest_attempt(&self) -> u32 {
         self.highest

@@ -190,6 +190,11 @@ impl Process {
         })
     }
 
+    /// Returns its number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Watches it until it ends, with a line every few seconds.
     ///
     /// # Errors
