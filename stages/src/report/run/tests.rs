@@ -220,7 +220,7 @@ fn times_model_and_provenance_stand_in_their_tables() {
             &["lsd_ebm", "compact-2", "d7aa", "10"],
         ],
     );
-    assert!(page.contains("models/weights/README.md"));
+    assert!(page.contains("compact- are the shipped weights"));
     let hash = "9f".repeat(32);
     assert_rows(
         &page,
