@@ -230,15 +230,15 @@ fn median(values: &[f64]) -> Option<f64> {
 impl Numbers {
     fn table(&self) -> String {
         let mut text = format!("\n{:<44} {:>12}\n", "page", "bytes");
-        let mut masks = 0;
+        let mut shapes = 0;
         for (path, bytes) in &self.bytes {
-            if path.starts_with("/api/mask/") {
-                masks += bytes;
+            if path.starts_with("/api/mask/") || path.starts_with("/api/mesh/") {
+                shapes += bytes;
             } else {
                 text += &format!("{path:<44} {bytes:>12}\n");
             }
         }
-        text += &format!("{:<44} {masks:>12}\n", "masks of one vertebra");
+        text += &format!("{:<44} {shapes:>12}\n", "masks and surfaces of one vertebra");
         text += &format!("{:<44} {:>12}\n", "in all", self.bytes_in_all);
         let least = self
             .first_picture_ms
