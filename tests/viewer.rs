@@ -420,8 +420,9 @@ async fn everything_is_reached_from_the_keyboard() {
     wait_for(&browser, "state", "ready");
     browser.run("document.querySelector('#table').focus()");
     browser.press(DOWN);
-    browser.wait("document.querySelector('#table .row[aria-selected=true]') !== null");
+    browser.wait("document.querySelector('#table').getAttribute('aria-activedescendant')");
     drawing(&browser, || browser.press(ENTER));
+    browser.wait("document.querySelector('#table .row[aria-selected=true]') !== null");
     let first = browser.text("#title");
     drawing(&browser, || browser.press("j"));
     assert_ne!(browser.text("#title"), first, "the next vertebra");

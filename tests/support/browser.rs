@@ -4,6 +4,7 @@
 mod webdriver;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -24,8 +25,16 @@ pub const DOWN: &str = "\u{E015}";
 pub const ENTER: &str = "\u{E007}";
 pub const ESCAPE: &str = "\u{E00C}";
 
+/// One browser at a time draws in a process: without a graphics card it takes every core. (nextest gives each test a process
+/// of its own and has its own rule, `.config/nextest.toml`.)
+static TURN: Mutex<()> = Mutex::new(());
+
 /// A browser with one page.
-pub struct Browser(Session);
+pub struct Browser {
+    // ends before its turn does
+    session: Session,
+    _turn: MutexGuard<'static, ()>,
+}
 
 impl Browser {
     /// Starts one; `None` says that the test is skipped. Without `has_scripts` no script of a page is run.
@@ -34,19 +43,22 @@ impl Browser {
             eprintln!("skipped: SPINESTREAM_CHROMEDRIVER is not set");
             return None;
         };
-        Some(Self(
-            Session::start(Path::new(&driver), has_scripts).expect("a browser"),
-        ))
+        // a test that failed has left nothing behind
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(Self {
+            session: Session::start(Path::new(&driver), has_scripts).expect("a browser"),
+            _turn: turn,
+        })
     }
 
     /// Opens a page.
     pub fn open(&self, url: &str) {
-        self.0.open(url).expect("a page");
+        self.session.open(url).expect("a page");
     }
 
     /// Runs the body of a function in the page.
     pub fn run(&self, script: &str) -> Value {
-        self.0
+        self.session
             .run(script)
             .unwrap_or_else(|error| panic!("{script}: {error:#}"))
     }
@@ -93,15 +105,15 @@ impl Browser {
     pub fn press(&self, key: &str) {
         let strokes = ["keyDown", "keyUp"].map(|kind| json!({ "type": kind, "value": key }));
         let keyboard = json!({ "type": "key", "id": "keyboard", "actions": strokes });
-        let pressed = self.0.send("/actions", &json!({ "actions": [keyboard] }));
+        let pressed = self.session.send("/actions", &json!({ "actions": [keyboard] }));
         pressed.unwrap_or_else(|error| panic!("{key}: {error:#}"));
     }
 
     fn on(&self, selector: &str, deed: &str, body: &Value) {
         let wanted = json!({ "using": "css selector", "value": selector });
-        let done = self.0.send("/element", &wanted).and_then(|element| {
+        let done = self.session.send("/element", &wanted).and_then(|element| {
             let id = element[ELEMENT].as_str().unwrap_or_default().to_owned();
-            self.0.send(&format!("/element/{id}/{deed}"), body)
+            self.session.send(&format!("/element/{id}/{deed}"), body)
         });
         done.unwrap_or_else(|error| panic!("{selector}: {error:#}"));
     }
@@ -132,7 +144,10 @@ impl Browser {
     }
 
     fn log(&self, kind: &str) -> Vec<Value> {
-        let log = self.0.send("/se/log", &json!({ "type": kind })).expect("a log");
+        let log = self
+            .session
+            .send("/se/log", &json!({ "type": kind }))
+            .expect("a log");
         log.as_array().cloned().unwrap_or_default()
     }
 
@@ -143,13 +158,16 @@ impl Browser {
             "cmd": "Page.captureScreenshot",
             "params": { "captureBeyondViewport": true },
         });
-        let picture = self.0.send("/goog/cdp/execute", &command).expect("a picture");
+        let picture = self
+            .session
+            .send("/goog/cdp/execute", &command)
+            .expect("a picture");
         write(&path, &picture["data"]);
     }
 
     /// Returns how many bytes the page has as it is printed, and keeps it as [`Browser::picture`] does.
     pub fn printed(&self, name: &str) -> usize {
-        let printed = self.0.send("/print", &json!({})).expect("printed");
+        let printed = self.session.send("/print", &json!({})).expect("printed");
         if let Some(path) = kept(name, "pdf") {
             write(&path, &printed);
         }

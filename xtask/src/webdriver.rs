@@ -24,7 +24,7 @@ const ARGUMENTS: [&str; 13] = [
     "--disable-component-update",
     "--disable-sync",
     "--force-device-scale-factor=1",
-    "--window-size=1400,1000",
+    "--window-size=1280,860",
 ];
 
 /// What the driver says, before its port, once it listens.
@@ -32,6 +32,9 @@ const LISTENS: &str = "started successfully on port ";
 
 /// Longest time that the driver may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Longest time that a script of ours may take, in ms: it waits for the page's own, and those for the picture.
+const SCRIPT_MS: u32 = 100_000;
 
 /// A browser of its own profile with one page; dropped, it is gone.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub struct Session {
     port: u16,
     /// Empty until there is a browser.
     id: String,
+    /// The browser's process.
+    browser: Option<u64>,
 }
 
 impl Session {
@@ -63,12 +68,14 @@ impl Session {
             words: BufReader::new(words),
             port: 0,
             id: String::new(),
+            browser: None,
         };
         session.port = port_in(&mut session.words)?;
         // 1 allows, 2 blocks
         let scripts = if has_scripts { 1 } else { 2 };
         let wanted = json!({
             "browserName": "chrome",
+            "timeouts": { "script": SCRIPT_MS },
             "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
             "goog:chromeOptions": {
                 "args": ARGUMENTS,
@@ -81,6 +88,7 @@ impl Session {
             .as_str()
             .context("expected a session of the driver")?;
         session.id = id.to_owned();
+        session.browser = started["capabilities"]["goog:processID"].as_u64();
         Ok(session)
     }
 
@@ -111,14 +119,13 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if !self.id.is_empty() {
-            // the driver ends its browser; what fails here has ended already
-            let _ = ask(
-                self.port,
-                "DELETE",
-                &format!("/session/{}", self.id),
-                &Value::Null,
-            );
+        let session = format!("/session/{}", self.id);
+        let is_ended = self.id.is_empty() || ask(self.port, "DELETE", &session, &Value::Null).is_ok();
+        // a driver that is killed leaves its browser behind
+        if let Some(browser) = self.browser.filter(|_| !is_ended) {
+            let _ = Command::new("kill")
+                .args(["-KILL", &browser.to_string()])
+                .status();
         }
         let _ = self.driver.kill();
         let _ = self.driver.wait();
