@@ -83,7 +83,8 @@ pub async fn fleet(tables: &RunTables, broker: Option<&Broker>) -> Result<Fleet,
     let cases = counts.and_then(Value::as_u64);
     let done = published.cases() as u64;
     let running = workers.iter().filter(|worker| worker.state == "running");
-    let per_second: f64 = running.map(|worker| worker.per_second).sum();
+    // the sum of nothing is a negative zero
+    let per_second = running.map(|worker| worker.per_second).sum::<f64>() + 0.0;
     let to_do = match (queue, cases) {
         (Some(depth), _) => Some(depth.pending + depth.in_hand),
         (None, Some(cases)) => Some(cases.saturating_sub(done)),
