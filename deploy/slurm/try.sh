@@ -7,7 +7,7 @@ set -euo pipefail
 spinestream=$(realpath "$1")
 last=$((${2:-3} - 1))
 script=$(realpath "$(dirname "$0")")/run.sbatch
-work=$(mktemp -d /tmp/spinestream-slurm.XXXXXX)
+work=$(mktemp -d -t spinestream-slurm.XXXXXX)
 mkdir "$work/state" "$work/spool" "$work/logs"
 touch "$work/gpu0" "$work/gpu1"
 export SLURM_CONF=$work/slurm.conf
