@@ -75,6 +75,16 @@ async fn phantoms() -> Cohort {
     cohort
 }
 
+/// Opens the page of [`phantoms`] where pictures can be drawn; `None` says that the test is skipped.
+async fn opened() -> Option<(Browser, Cohort, Served)> {
+    let browser = draws().then(|| Browser::start(true)).flatten()?;
+    let cohort = phantoms().await;
+    let served = Served::of(&cohort, "out", &INTERPOLATED).await;
+    browser.open(&served.url);
+    wait_for(&browser, "state", "ready");
+    Some((browser, cohort, served))
+}
+
 /// Waits for an attribute of the page's state.
 fn wait_for(browser: &Browser, name: &str, value: &str) {
     browser.wait(&format!("document.body.dataset.{name} === {}", json!(value)));
@@ -209,16 +219,9 @@ async fn the_table_shows_every_vertebra_and_can_be_sorted_and_filtered() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_click_draws_a_vertebra_with_its_metrics_and_each_control_changes_the_picture() {
-    if !draws() {
-        return;
-    }
-    let Some(browser) = Browser::start(true) else {
+    let Some((browser, cohort, served)) = opened().await else {
         return;
     };
-    let cohort = phantoms().await;
-    let served = Served::of(&cohort, "out", &INTERPOLATED).await;
-    browser.open(&served.url);
-    wait_for(&browser, "state", "ready");
     drawing(&browser, || {
         browser.click("#table .row[data-case=p1][data-level=L3] [data-column=case_id]");
     });
@@ -408,16 +411,9 @@ async fn an_empty_run_one_without_references_and_one_that_failed_say_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_is_reached_from_the_keyboard() {
-    if !draws() {
-        return;
-    }
-    let Some(browser) = Browser::start(true) else {
+    let Some((browser, _cohort, served)) = opened().await else {
         return;
     };
-    let cohort = phantoms().await;
-    let served = Served::of(&cohort, "out", &INTERPOLATED).await;
-    browser.open(&served.url);
-    wait_for(&browser, "state", "ready");
     browser.run("document.querySelector('#table').focus()");
     browser.press(DOWN);
     browser.wait("document.querySelector('#table').getAttribute('aria-activedescendant')");

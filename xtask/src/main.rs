@@ -13,6 +13,7 @@ mod libtorch;
 mod manifest;
 mod nats;
 mod niivue;
+mod packaged;
 mod programs;
 mod report;
 mod sample;
